@@ -1,0 +1,63 @@
+"""What the engine asks of a place it can send to; agents and channels register here."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from .ladder import Ladder
+from .outcomes import Message, Outcome
+
+if TYPE_CHECKING:
+    from .models import Delivery, Lane
+
+
+class Destination(Protocol):
+    """A place that takes deliveries. Instances are shared by threads and hold no state."""
+
+    #: The waits between attempts and what comes after the last.
+    ladder: Ladder
+    #: The longest one attempt may take, in seconds; a claim is leased for a little more.
+    budget: float
+
+    def send(self, message: Message) -> Outcome:
+        """Send once; never raise for what the other side may do. Runs outside a transaction."""
+        ...
+
+    def answered(self, delivery: "Delivery", message: Message, outcome: Outcome) -> None:
+        """Take what came back with a success; runs in the transaction that records it."""
+        ...
+
+    def faulted(self, outcome: Outcome) -> None:
+        """Note a credential or configuration fault; runs in the transaction that records it."""
+        ...
+
+    def give_up(self) -> None:
+        """Mark the destination unreachable after a whole ladder failed; in the same transaction."""
+        ...
+
+    def expired(self, delivery: "Delivery") -> None:
+        """Tell whoever sent it that a delivery was dropped after its 24 h; same transaction."""
+        ...
+
+
+Loader = Callable[[Iterable["Lane"]], Mapping[int, Destination]]
+
+_loaders: dict[str, Loader] = {}
+
+
+def register(kind: str, loader: Loader) -> None:
+    """Let lanes of ``kind`` be loaded by ``loader``, which maps lane ids to destinations.
+
+    A lane missing from the answer has lost its destination (the agent or channel was deleted).
+    """
+    _loaders[kind] = loader
+
+
+def load(lanes: Iterable["Lane"]) -> dict[int, Destination]:
+    """Return the destinations of these lanes by lane id, with one loader call per kind."""
+    by_kind: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        by_kind.setdefault(lane.kind, []).append(lane)
+    found: dict[int, Destination] = {}
+    for kind, group in by_kind.items():
+        found.update(_loaders[kind](group))
+    return found

@@ -1,0 +1,119 @@
+"""Recording: events and their deliveries into the ledger, in bulk, in the caller's transaction.
+
+The stored row is the outbox: a delivery is due the moment its transaction commits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.utils import timezone
+
+from . import bulk, wake
+from .ids import new_id
+from .models import Delivery, Event, Payload
+from .outcomes import Trigger
+
+
+@dataclass(slots=True)
+class NewEvent:
+    """An event to be recorded. ``body`` is its JSON as received; ``trace`` None: it starts one."""
+
+    source: str
+    type: str
+    body: bytes
+    route: str = ""
+    dedupe_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    conversation_id: UUID | None = None
+    trace: UUID | None = None
+    id: UUID = field(default_factory=new_id)
+    received_at: datetime = field(default_factory=timezone.now)
+
+
+@dataclass(slots=True)
+class NewDelivery:
+    """A delivery to be recorded, due at once.
+
+    ``lease_until`` set: the caller sends it itself and holds the claim of that name until then.
+    """
+
+    event: NewEvent
+    lane_id: int
+    event_type: str
+    payload: Mapping[str, Any]
+    target: Mapping[str, Any] = field(default_factory=dict)
+    conversation_id: UUID | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: UUID = field(default_factory=new_id)
+    claim: UUID | None = None
+    lease_until: datetime | None = None
+
+
+_EVENT = (
+    "id", "source", "route", "type", "dedupe_key", "headers", "conversation_id", "trace",
+    "received_at",
+)  # fmt: skip
+_PAYLOAD = ("id", "body")
+_DELIVERY = (
+    "id", "event_id", "lane_id", "pending_lane", "conversation_id", "event_type", "target",
+    "metadata", "status", "attempt_count", "failures", "next_attempt_at", "claim", "trigger",
+    "created_at", "error_class", "progress",
+)  # fmt: skip
+
+
+def record(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None:
+    """Write events and deliveries, and wake the runners once they are committed."""
+    write(events, deliveries)
+    if deliveries:
+        wake.notify()
+
+
+def write(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None:
+    """Write events and deliveries; the caller wakes the runners after its commit."""
+    times: dict[datetime, Any] = {}
+
+    def at(moment: datetime) -> Any:
+        if moment not in times:
+            times[moment] = bulk.adapt_time(moment)
+        return times[moment]
+
+    key = bulk.adapt_id
+    bulk.insert(
+        Event,
+        _EVENT,
+        [
+            (
+                key(event.id), event.source, event.route, event.type, event.dedupe_key,
+                dump(event.headers), key(event.conversation_id), key(event.trace or event.id),
+                at(event.received_at),
+            )
+            for event in events
+        ],
+    )  # fmt: skip
+    bodies = [(key(event.id), event.body) for event in events]
+    bodies += [(key(new.id), orjson.dumps(new.payload)) for new in deliveries]
+    bulk.insert(Payload, _PAYLOAD, bodies)
+    bulk.insert(
+        Delivery,
+        _DELIVERY,
+        [
+            (
+                key(new.id), key(new.event.id), new.lane_id, new.lane_id,
+                key(new.conversation_id), new.event_type, dump(new.target), dump(new.metadata),
+                Delivery.Status.PENDING.value, 0, 0,
+                at(new.lease_until or new.event.received_at), key(new.claim),
+                (Trigger.DIRECT if new.claim else Trigger.AUTO).value,
+                at(new.event.received_at), "", "{}",
+            )
+            for new in deliveries
+        ],
+    )  # fmt: skip
+
+
+def dump(value: Mapping[str, Any]) -> str:
+    """Return a small mapping as JSON text."""
+    return orjson.dumps(value).decode() if value else "{}"

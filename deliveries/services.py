@@ -1,0 +1,104 @@
+"""Changes of the ledger that more than one door leads to."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from . import wake
+from .claims import load_destinations, prepare, write_attempts
+from .lanes import hold, release, touch
+from .models import Delivery, Event, Payload
+from .outcomes import Outcome, Trigger, Verdict
+from .record import NewDelivery, NewEvent, record
+from .results import record_results
+from .sending import send
+from .transactions import write_transaction
+
+__all__ = ["hold", "redeliver", "release", "replay", "send_direct", "touch"]
+
+
+def redeliver(delivery: Delivery) -> bool:
+    """Send a delivery once more, now, under its own id; its ladder starts again.
+
+    Returns False when it is in flight at this moment. On a held lane it waits with the others.
+    """
+    with transaction.atomic():
+        now = timezone.now()
+        changed = (
+            Delivery.objects.filter(pk=delivery.pk)
+            .exclude(claim__isnull=False, next_attempt_at__gt=now)
+            .update(
+                status=Delivery.Status.PENDING,
+                pending_lane=delivery.lane_id,
+                next_attempt_at=now,
+                claim=None,
+                failures=0,
+                trigger=Trigger.MANUAL,
+                completed_at=None,
+                latency_ms=None,
+                error_class="",
+            )
+        )
+        wake.notify()
+    return bool(changed)
+
+
+def replay(event: Event) -> int:
+    """Send an event once more to wherever it went, as new deliveries; return how many."""
+    originals = list(event.deliveries.order_by("id"))
+    bodies = dict(
+        Payload.objects.filter(pk__in=[row.pk for row in originals]).values_list("id", "body")
+    )
+    body = Payload.objects.filter(pk=event.pk).values_list("body", flat=True).first() or b"{}"
+    again = NewEvent(
+        source=event.source,
+        type=event.type,
+        body=bytes(body),
+        route=event.route,
+        dedupe_key=event.dedupe_key,
+        headers=event.headers,
+        conversation_id=event.conversation_id,
+        trace=event.trace,
+    )
+    with transaction.atomic():
+        record(
+            [again],
+            [
+                NewDelivery(
+                    event=again,
+                    lane_id=row.lane_id,
+                    event_type=row.event_type,
+                    payload=orjson.loads(bytes(bodies.get(row.pk, b"{}"))),
+                    target=row.target,
+                    conversation_id=row.conversation_id,
+                    metadata=row.metadata,
+                )
+                for row in originals
+            ],
+        )
+    return len(originals)
+
+
+def send_direct(delivery_id: UUID, token: UUID) -> Outcome:
+    """Send a delivery that was recorded with its claim, in this thread, once, and write the end.
+
+    A temporary failure is final here: whoever waits is told, and will ask again (spec 001,
+    direct delivery).
+    """
+    now = timezone.now()
+    delivery = Delivery.objects.select_related("lane").get(pk=delivery_id)
+    delivery.attempt_count = 1
+    destinations = load_destinations([delivery.lane])
+    [claimed] = prepare([delivery], destinations, token, now)
+    with write_transaction():
+        Delivery.objects.filter(pk=delivery_id, claim=token).update(attempt_count=1)
+        write_attempts([claimed])
+    result = send(claimed)
+    if result.outcome.verdict == Verdict.RETRY:
+        result.outcome = replace(result.outcome, verdict=Verdict.FAILED)
+    with write_transaction():
+        record_results([result], timezone.now())
+    return result.outcome

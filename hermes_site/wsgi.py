@@ -1,0 +1,8 @@
+"""The WSGI application, for hosts that only speak WSGI."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
+application = get_wsgi_application()

@@ -1,0 +1,19 @@
+"""Settings of the test suite: the product's own, on a data folder of its own."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_data = Path(os.environ.get("HERMES_TEST_DATA_DIR") or tempfile.mkdtemp(prefix="hermes-test-"))
+os.environ["HERMES_DATA_DIR"] = str(_data)
+os.environ["HERMES_ENV_FILE"] = os.devnull
+os.environ.setdefault("WEBHOOK_ENABLED", "true")
+for _name in ("HERMES_HOME", "WEBHOOK_SECRET", "SECRET_KEY", "VAULT_KEYS", "KEYS_DIR"):
+    os.environ.pop(_name, None)
+
+from hermes_site.settings import *  # noqa: E402, F403
+
+STORAGES["staticfiles"]["BACKEND"] = (  # noqa: F405
+    "django.contrib.staticfiles.storage.StaticFilesStorage"
+)
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
