@@ -16,7 +16,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from .destinations import Destination, load
 from .models import Attempt, Delivery, Event, Lane, Payload
-from .outcomes import Message, Verdict
+from .outcomes import Message, Trigger, Verdict
 from .transactions import lock_claims
 
 # How many due rows one claim looks at.
@@ -24,6 +24,9 @@ WINDOW = 256
 # So many due rows of one lane are a backlog: it is parked and drained oldest first, so that the
 # window always has room for the other lanes.
 BACKLOG = 64
+# What ails a failing lane may be the delivery that is climbing and not the destination, so after
+# this much silence one that has not been tried yet may try.
+SECOND_PROBE = timedelta(minutes=5)
 # Beyond the destination's own budget: time to write the outcome.
 LEASE_MARGIN = timedelta(seconds=5)
 # The lease of a delivery whose destination is gone; it is recorded at once.
@@ -75,7 +78,7 @@ def claim(token: UUID, room: int, now: datetime) -> tuple[list[Claimed], bool]:
             _park_lane(lane.pk)
         if lane.state in (Lane.State.HELD, Lane.State.FLUSHING) or row["behind"]:
             parked.append(row["id"])
-        elif lane.state == Lane.State.FAILING and in_flight[lane.pk]:
+        elif lane.state == Lane.State.FAILING and not _may_probe(row, lane, in_flight, now):
             parked.append(row["id"])
         elif in_flight[lane.pk] >= lane.cap or len(chosen) >= room:
             held_back = True
@@ -99,8 +102,21 @@ def _due(now: datetime) -> list[dict[str, Any]]:
     rows = Delivery.objects.filter(next_attempt_at__lte=now).annotate(behind=Exists(_older()))
     # Parents first where several came due in the same moment.
     return list(
-        rows.order_by("next_attempt_at", "id").values("id", "lane_id", "claim", "behind")[:WINDOW]
+        rows.order_by("next_attempt_at", "id").values(
+            "id", "lane_id", "claim", "failures", "trigger", "behind"
+        )[:WINDOW]
     )
+
+
+def _may_probe(
+    row: dict[str, Any], lane: Lane, in_flight: Counter[int], now: datetime
+) -> bool:
+    """Return whether a due delivery may try a failing lane: one at a time, and only the one that
+    climbs the ladder, one that a person asked for, or any after some minutes of silence."""
+    if in_flight[lane.pk]:
+        return False
+    climbing = bool(row["failures"]) or row["trigger"] == Trigger.MANUAL
+    return climbing or lane.failed_at is None or lane.failed_at <= now - SECOND_PROBE
 
 
 def _older() -> QuerySet[Delivery]:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from . import wake
-from .claims import load_destinations
+from .claims import SECOND_PROBE, load_destinations
 from .models import Attempt, DedupeKey, Delivery, Event, Lane, Payload
 from .selectors import first_id_of
 from .tasks import ensure_runners
@@ -18,9 +18,6 @@ from .transactions import write_transaction
 logger = logging.getLogger(__name__)
 
 BATCH = 500  # rows a transaction: 20 ms on SQLite (facts/performance.md C)
-# A failing lane tries a delivery that has not been tried yet this often: what ails it may be the
-# delivery that is climbing, and not the destination.
-SECOND_PROBE = timedelta(minutes=5)
 
 SCHEDULES = {
     "hermes: minute": ("deliveries.clockwork.every_minute", Schedule.MINUTES, 1),

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,14 +26,16 @@ def write_transaction() -> Iterator[None]:
         with transaction.atomic():
             yield
         return
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        with transaction.atomic():
-            yield
-    finally:
-        fcntl.flock(lock, fcntl.LOCK_UN)
+    with _threads:  # the descriptor, and so the lock, is the same for all of them
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            with transaction.atomic():
+                yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
+_threads = threading.Lock()
 _lock: tuple[int, str, int] | None = None  # (process id, path, descriptor)
 
 

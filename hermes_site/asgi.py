@@ -1,0 +1,110 @@
+"""The one ASGI application: the receive path on a lean adapter, everything else on Django.
+
+Django's own ASGI handler with its middleware costs several times what a request to the receive
+path may cost (facts/performance.md A2), and does nothing that path needs. So ``/webhooks/`` and
+``/health`` are handed to the same DRF views with a request object that is only what they read.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from routes.receive import ReadFailed, TooLarge
+from routes.views import HealthView, WebhookView
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+WEBHOOKS = "/webhooks/"
+_webhook_view = WebhookView.as_view()
+_health_view = HealthView.as_view()
+
+
+class LeanRequest(HttpRequest):
+    """What the receive path reads of a request, and no more."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        # Not HttpRequest's own: it builds query and form containers that nobody asks for here.
+        self.method = scope["method"]
+        self.path = self.path_info = scope["path"]
+        client = scope.get("client")
+        self.META = {"REMOTE_ADDR": client[0] if client else ""}
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            # A header sent twice is a list, as HTTP has it.
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.lean_headers = headers
+        self._receive = receive
+
+    async def read_capped(self, limit: int) -> bytes:
+        """Return the body; raise `TooLarge` past the limit, `ReadFailed` when it does not come.
+
+        A sender that stops talking is cut off after WEBHOOK_READ_SECONDS.
+        """
+        message = await self._next(settings.WEBHOOK_READ_SECONDS)
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            deadline = time.monotonic() + settings.WEBHOOK_READ_SECONDS
+            parts, size = [body], len(body)
+            while message.get("more_body"):
+                if size > limit:
+                    raise TooLarge
+                message = await self._next(deadline - time.monotonic())
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+            body = b"".join(parts)
+        if len(body) > limit:
+            raise TooLarge
+        return body
+
+    async def _next(self, seconds: float) -> MutableMapping[str, Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise ReadFailed from None
+        if message["type"] != "http.request":
+            raise ReadFailed
+        return message
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request."""
+    if scope["type"] == "http":
+        path: str = scope["path"]
+        if path.startswith(WEBHOOKS) and "/" not in path[len(WEBHOOKS) :]:
+            request = LeanRequest(scope, receive)
+            response = await _webhook_view(request, name=_name(scope))
+            return await _answer(response, send)
+        if path == "/health":
+            return await _answer(await _health_view(LeanRequest(scope, receive)), send)
+    await django_application(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _name(scope: Scope) -> str:
+    """Return the route's name; ASGI has the path percent-decoded already."""
+    name: str = scope["path"][len(WEBHOOKS) :]
+    return name
+
+
+async def _answer(response: HttpResponse, send: Send) -> None:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.items()
+    ]
+    headers.append((b"content-length", str(len(response.content)).encode()))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})

@@ -1,0 +1,334 @@
+"""Receiving: from a request to a durable event, and the honest answer (spec 001)."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError
+from django.utils import timezone
+
+from deliveries.ids import new_id
+from deliveries.outcomes import Outcome, Verdict
+from deliveries.record import NewDelivery, NewEvent
+from deliveries.services import send_direct
+
+from . import refusals
+from .intake import (
+    Accepted,
+    Conflict,
+    Duplicate,
+    Limited,
+    NewConversation,
+    intake,
+    release_key,
+)
+from .matching import matches
+from .parsing import Unparseable, parse_body
+from .signatures import Refused, delivery_id, event_type
+from .table import Entry, current
+from .templating import render_target
+
+logger = logging.getLogger(__name__)
+
+# A direct delivery is tried while the sender waits; ten seconds and the time to write it down.
+DIRECT_LEASE = timedelta(seconds=15)
+# What of a request's headers is worth keeping with the event; none of these is a credential.
+KEPT_HEADERS = frozenset(
+    {
+        "content-type",
+        "idempotency-key",
+        "user-agent",
+        "webhook-id",
+        "x-github-delivery",
+        "x-github-event",
+        "x-github-hook-id",
+        "x-gitlab-event",
+        "x-gitlab-event-uuid",
+        "x-gitlab-instance",
+        "x-request-id",
+    }
+)
+
+Headers = Mapping[str, str]
+Read = Callable[[int], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender is told."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class TooLarge(Exception):
+    """The body is over the limit."""
+
+
+class ReadFailed(Exception):
+    """The body did not arrive whole, or not in time."""
+
+
+async def accept(name: str, headers: Headers, read: Read, client: str = "") -> Answer:
+    """Take one request to ``/webhooks/<name>`` through every check and store it.
+
+    See `_accept`; this adds only that refusals are written down.
+    """
+    answer = await _accept(name, headers, read, client)
+    if answer.status >= 400:
+        await refusals.flush_when_due()
+    return answer
+
+
+async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answer:
+    """Return the answer to one request.
+
+    ``headers`` have lower-case names. ``read(limit)`` returns the body's bytes; it raises
+    `TooLarge` or `ReadFailed`.
+
+    Order (facts/hermes-agent.md §2): route, enabled, size, body, signature, parse, event, then
+    duplicate, limit and storage in one transaction.
+    """
+    try:
+        table = await current()
+    except DatabaseError:
+        logger.exception("the routes cannot be read")
+        return _unavailable()
+    if not table.effective.enabled:
+        return Answer(404, {"error": "Webhooks are switched off: set WEBHOOK_ENABLED=true"})
+    route = table.entries.get(name)
+    if route is None:
+        return _refuse(404, "unknown_route", f"Unknown route: {name}", name, headers, client)
+    if not route.enabled:
+        return _refuse(403, "disabled_route", f"Route disabled: {name}", name, headers, client)
+    try:
+        body = await _read(route, headers, read)
+    except TooLarge:
+        return _refuse(413, "too_large", "Payload too large", name, headers, client)
+    except ReadFailed:
+        return _refuse(400, "bad_request", "Bad request", name, headers, client)
+
+    refused = _authenticate(route, headers, body)
+    if refused is not None:
+        reason, explanation, answer = refused
+        refusals.note(
+            name, answer.status, reason, explanation, headers, body, client, route.secrets
+        )
+        return answer
+    try:
+        payload = parse_body(body, headers.get("content-type", ""))
+    except Unparseable:
+        return _refuse(400, "unparseable", "Cannot parse body", name, headers, client, body)
+
+    preset = route.preset or _recognised(route, headers)
+    event = clean(event_type(preset, headers, payload))
+    if not matches(route.events, event, headers, payload):
+        return Answer(200, {"status": "ignored", "event": event})
+    if (route.channel_lane if route.deliver_only else route.agent_lane) is None:
+        where = f"the channel “{route.channel_kind}”" if route.deliver_only else "an agent"
+        reason = f"Route {name} has no place to deliver to: {where} does not exist."
+        refusals.note(name, 503, "no_destination", reason, headers, body, client, route.secrets)
+        return Answer(503, {"error": "Route has no destination"}, {"Retry-After": "60"})
+    return await _store(route, preset, event, headers, body, payload, client)
+
+
+async def _read(route: Entry, headers: Headers, read: Read) -> bytes:
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > route.max_body_bytes:
+        raise TooLarge
+    return await read(route.max_body_bytes)
+
+
+def _authenticate(
+    route: Entry, headers: Headers, body: bytes
+) -> tuple[str, str, Answer] | None:
+    """Return why the request is refused: reason, explanation, answer; None when it is genuine."""
+    if route.insecure:
+        return None
+    if not route.secrets:
+        error = "Webhook route is missing an HMAC secret"
+        return "missing_secret", error, Answer(403, {"error": error})
+    verifier = route.verifier(headers)
+    if verifier is None:
+        found: Any = None
+        reason, explanation = "missing_signature", "No signature header that Hermes knows was sent."
+    else:
+        found = verifier.verify(headers, body, time.time())
+        if not isinstance(found, Refused):
+            return None
+        reason, explanation = found.reason, str(found.explanation)
+    return reason, explanation, Answer(401, {"error": "Invalid signature"})
+
+
+def _recognised(route: Entry, headers: Headers) -> Any:
+    verifier = route.verifier(headers)
+    return verifier.preset if verifier else None
+
+
+async def _store(
+    route: Entry,
+    preset: Any,
+    event: str,
+    headers: Headers,
+    body: bytes,
+    payload: Any,
+    client: str,
+) -> Answer:
+    foreign = delivery_id(preset, headers, payload)
+    digest = hashlib.blake2b(body, digest_size=16).digest()
+    scope = f"{route.name}\0{preset.name if preset and foreign else ''}\0".encode()
+    named = foreign.encode("utf-8", "surrogatepass") if foreign else b"\0" + digest
+    accepted = _prepare(route, event, foreign or "", headers, body, payload)
+    accepted.key = hashlib.blake2b(scope + named, digest_size=16).digest()
+    accepted.digest = digest
+    shown = foreign or str(accepted.event.id)
+    try:
+        stored = await intake().store(accepted)
+    except DatabaseError:
+        return _unavailable()
+    match stored:
+        case Duplicate():
+            return Answer(200, {"status": "duplicate", "delivery_id": shown})
+        case Conflict():
+            explanation = f"The id {shown} came within the hour with another body."
+            refusals.note(route.name, 409, "id_conflict", explanation, headers, body, client)
+            return Answer(409, {"error": "Delivery id was used with another body"})
+        case Limited(wait):
+            refusals.note(
+                route.name, 429, "rate_limited", "Rate limit exceeded", headers, b"", client
+            )
+            return Answer(429, {"error": "Rate limit exceeded"}, {"Retry-After": str(wait)})
+    if route.deliver_only:
+        return await _deliver(route, accepted, shown)
+    return Answer(
+        202,
+        {"status": "accepted", "route": route.name, "event": event, "delivery_id": shown},
+    )
+
+
+def _prepare(
+    route: Entry, event: str, foreign: str, headers: Headers, body: bytes, payload: Any
+) -> Accepted:
+    """Render what is to be sent, and lay out the rows."""
+    text = clean(route.template.render(payload, event, route.name))
+    target = {
+        name: clean(value) if isinstance(value, str) else value
+        for name, value in render_target(route.deliver_extra, payload, event).items()
+    }
+    new_event = NewEvent(
+        source="route",
+        type=event[:200],
+        body=body,
+        route=route.name,
+        dedupe_key=clean(foreign),
+        headers={name: clean(headers[name])[:255] for name in KEPT_HEADERS & headers.keys()},
+    )
+    message = {"type": "text", "text": text}
+    if route.deliver_only:
+        delivery = NewDelivery(
+            event=new_event,
+            lane_id=route.channel_lane or 0,
+            event_type=new_event.type,
+            payload=message,
+            target=target,
+            claim=uuid4(),
+            lease_until=timezone.now() + DIRECT_LEASE,
+        )
+        return Accepted(new_event, delivery, b"", b"", route.rate_limit)
+    conversation_id = new_id()
+    new_event.conversation_id = conversation_id
+    sender = f"webhook:{route.name}"
+    delivery = NewDelivery(
+        event=new_event,
+        lane_id=route.agent_lane or 0,
+        event_type="message.new",
+        payload=message,
+        conversation_id=conversation_id,
+        metadata={"sender_id": sender, **({"skills": route.skills} if route.skills else {})},
+    )
+    # One event, one conversation, as the reference does; its own id makes the key unique.
+    conversation = NewConversation(
+        agent_id=route.agent_id,
+        key=f"{sender}:{conversation_id}",
+        channel_id=route.channel_id,
+        target=target,
+        sender_id=sender,
+    )
+    return Accepted(new_event, delivery, b"", b"", route.rate_limit, conversation)
+
+
+_direct = ThreadPoolExecutor(16, thread_name_prefix="direct")
+
+
+async def _deliver(route: Entry, accepted: Accepted, shown: str) -> Answer:
+    """Send a stored direct delivery while its sender waits; 200 or 502 (spec 001)."""
+    try:
+        outcome = await sync_to_async(
+            _send_and_settle, thread_sensitive=False, executor=_direct
+        )(accepted)
+    except DatabaseError:
+        logger.exception("delivery %s: its outcome could not be written", accepted.delivery.id)
+        return _unavailable()
+    if outcome.verdict == Verdict.DELIVERED:
+        return Answer(
+            200,
+            {
+                "status": "delivered",
+                "route": route.name,
+                "target": route.channel_kind,
+                "delivery_id": shown,
+            },
+        )
+    # Nothing of the platform's own words leaves the house.
+    return Answer(
+        502, {"status": "error", "error": "Delivery failed", "delivery_id": shown}
+    )
+
+
+def _send_and_settle(accepted: Accepted) -> Outcome:
+    assert accepted.delivery.claim is not None
+    outcome = send_direct(accepted.delivery.id, accepted.delivery.claim)
+    if outcome.verdict != Verdict.DELIVERED:
+        # The sender will post the same id again, and that must be a second chance, not a
+        # duplicate.
+        release_key(accepted.key, accepted.event.id)
+    return outcome
+
+
+def clean(text: str) -> str:
+    """Return text that every database and encoder takes: no NUL, no lone surrogates."""
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _refuse(
+    status: int,
+    reason: str,
+    error: str,
+    name: str,
+    headers: Headers,
+    client: str,
+    body: bytes = b"",
+) -> Answer:
+    refusals.note(name, status, reason, error, headers, body, client)
+    return Answer(status, {"error": error})
+
+
+def _unavailable() -> Answer:
+    """Return the answer for a database that is not to be had; senders repeat a 503."""
+    return Answer(503, {"error": "Storage unavailable, nothing was kept"}, {"Retry-After": "5"})
+
+

@@ -1,0 +1,151 @@
+"""The route table: every route prepared for the receive path, reloaded when something changed."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from agents.services import default_agent
+from platforms.models import Channel
+from platforms.services import UnknownChannel, channel_for
+
+from .config_files import Effective, effective_settings, sync_if_changed
+from .models import Route, RouteVersion
+from .presets import Preset, detect, presets
+from .signatures import Verifier
+from .templating import Template, compile_template
+
+# How long a process may go on with routes that another process has changed, in seconds.
+FRESH_SECONDS = 1.0
+SOURCE_AUTO = "auto"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One route, prepared: nothing here needs the database or a parser any more."""
+
+    name: str
+    enabled: bool
+    insecure: bool
+    preset: Preset | None  # None: recognised by headers
+    secrets: tuple[str, ...]
+    events: frozenset[str]
+    template: Template
+    deliver_extra: Mapping[str, Any]
+    deliver_only: bool
+    skills: tuple[str, ...]
+    rate_limit: int  # requests a minute; 0: none
+    max_body_bytes: int
+    agent_id: Any
+    agent_lane: int | None
+    channel_id: int | None
+    channel_lane: int | None
+    channel_kind: str
+    verifiers: dict[str, Verifier]
+
+    def verifier(self, headers: Mapping[str, str]) -> Verifier | None:
+        """Return the verifier for a request; None when an `auto` route recognises nothing."""
+        preset = self.preset or detect(headers)
+        if preset is None:
+            return None
+        found = self.verifiers.get(preset.name)
+        if found is None:
+            found = self.verifiers[preset.name] = Verifier(preset, self.secrets)
+        return found
+
+
+@dataclass(slots=True)
+class Table:
+    """All routes at one version."""
+
+    entries: dict[str, Entry]
+    effective: Effective
+    version: int
+    expires: datetime | None  # when the first secret in it runs out
+    checked: float = 0.0
+
+
+_table: Table | None = None
+
+
+def expire() -> None:
+    """Let the next request look again at once; for changes made in this very process."""
+    if _table is not None:
+        _table.checked = 0.0
+
+
+async def current() -> Table:
+    """Return the route table, at most `FRESH_SECONDS` old."""
+    if _table is not None and time.monotonic() - _table.checked < FRESH_SECONDS:
+        return _table
+    return await sync_to_async(refresh)()
+
+
+def refresh() -> Table:
+    """Return the table, loaded anew when a route, secret, channel, agent or file has changed."""
+    global _table
+    sync_if_changed()
+    version = RouteVersion.objects.values_list("version", flat=True).first() or 0
+    now = timezone.now()
+    stale = (
+        _table is None
+        or _table.version != version
+        or (_table.expires is not None and _table.expires <= now)
+    )
+    if stale:
+        _table = _load(version, now)
+    assert _table is not None
+    _table.checked = time.monotonic()
+    return _table
+
+
+def _load(version: int, now: datetime) -> Table:
+    effective = effective_settings()
+    fallback = default_agent()
+    entries = {}
+    ends: list[datetime] = []
+    routes = Route.objects.select_related("agent").prefetch_related("secrets")
+    for route in routes:
+        live = [one for one in route.secrets.all() if one.not_after is None or one.not_after > now]
+        live.sort(key=lambda one: one.created_at, reverse=True)
+        ends += [one.not_after for one in live if one.not_after]
+        secrets = tuple(one.value for one in live)
+        if not secrets and effective.secret:
+            secrets = (effective.secret,)
+        agent = route.agent or fallback
+        channel = _channel(route)
+        entries[route.name] = Entry(
+            name=route.name,
+            enabled=route.enabled,
+            insecure=route.insecure_no_auth,
+            preset=None if route.preset == SOURCE_AUTO else presets().get(route.preset),
+            secrets=secrets,
+            events=frozenset([route.events] if isinstance(route.events, str) else route.events),
+            template=compile_template(route.prompt),
+            deliver_extra=route.deliver_extra,
+            deliver_only=route.deliver_only,
+            skills=tuple(route.skills),
+            rate_limit=effective.rate_limit if route.rate_limit is None else route.rate_limit,
+            max_body_bytes=route.max_body_bytes or effective.max_body_bytes,
+            agent_id=agent.pk if agent else None,
+            agent_lane=agent.lane_id if agent else None,
+            channel_id=channel.pk if channel else None,
+            channel_lane=channel.lane_id if channel else None,
+            channel_kind=channel.kind if channel else route.deliver,
+            verifiers={},
+        )
+    return Table(entries, effective, version, min(ends, default=None))
+
+
+def _channel(route: Route) -> Channel | None:
+    try:
+        return channel_for(route.deliver or "log")
+    except UnknownChannel:
+        # The check at the start and the form name it; here the answer has no place to go.
+        return None
+
+
