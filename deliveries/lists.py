@@ -126,6 +126,22 @@ class SinceFilter(admin.SimpleListFilter):
         return queryset
 
 
+class RouteFilter(admin.SimpleListFilter):
+    """By a route's name, as it comes in a link from the route's page; lists nothing itself."""
+
+    title = _("route")
+    parameter_name = "route"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the route in question only: collecting the names would read the ledger."""
+        chosen = request.GET.get(self.parameter_name)
+        return [(chosen, chosen)] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the route."""
+        return queryset.filter(route=self.value()) if self.value() else queryset
+
+
 TONES = {
     "delivered": "ok", "ready": "ok", "ok": "ok", "confirmed": "ok",
     "pending": "warn", "needs_attention": "warn", "open": "warn",

@@ -8,6 +8,9 @@ from django.utils import timezone
 
 from .models import Delivery, Runner
 
+# A runner beats every second; one that has said nothing for so long is gone or stuck.
+SILENT = timedelta(seconds=10)
+
 
 def waiting(lane_id: int) -> QuerySet[Delivery]:
     """Return the pending deliveries of a lane, oldest first."""

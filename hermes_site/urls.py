@@ -1,6 +1,18 @@
 """Every address of Hermes."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from routes.views import HealthView, WebhookView, WorkerHealthView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("agents/", include("agents.api.urls")),
+    path("api/schema", SpectacularAPIView.as_view(permission_classes=[]), name="schema"),
+    path("health", HealthView.as_view(), name="health"),
+    path("health/worker", WorkerHealthView.as_view(), name="health-worker"),
+    path("webhooks/<str:name>", WebhookView.as_view(), name="webhook"),
+]

@@ -5,7 +5,11 @@ from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from deliveries.selectors import SILENT, runner_age
 
 from .receive import Answer, Headers, Read, TooLarge, accept
 
@@ -54,6 +58,25 @@ class HealthView(APIView):
                 status=405, headers={"Allow": "GET, HEAD"}, content_type="text/plain"
             )
         return respond(Answer(200, {"status": "ok", "platform": "webhook"}))
+
+
+class WorkerHealthView(APIView):
+    """Say whether a lane runner is alive: 200, or 503 with the age of its last heartbeat."""
+
+    http_method_names = ["get", "head", "options"]
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        """Answer with the age of the heartbeat in seconds."""
+        age = runner_age()
+        alive = age is not None and age < SILENT
+        seconds = None if age is None else round(age.total_seconds(), 1)
+        return Response(
+            {"status": "ok" if alive else "down", "heartbeat_seconds": seconds},
+            status=200 if alive else 503,
+        )
 
 
 def respond(answer: Answer) -> HttpResponse:

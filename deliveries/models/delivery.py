@@ -59,6 +59,7 @@ class Delivery(models.Model):
     class Meta:
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
+        permissions = [("redeliver_delivery", "Can redeliver")]
         indexes = [
             models.Index(
                 fields=["next_attempt_at"],
