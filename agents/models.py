@@ -11,7 +11,6 @@ from deliveries.lanes import hold, sync_lane, touch
 from vault.fields import EncryptedTextField
 from vault.models import Secret
 
-
 LANE_KIND = "agent"
 
 

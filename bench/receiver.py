@@ -9,6 +9,7 @@ arrival is a line in the file REPORT: endpoint, unix time, delivery id.
 import asyncio
 import sys
 import time
+from typing import Any
 
 import uvloop
 
@@ -24,8 +25,7 @@ class Endpoint(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport: Any = transport  # uvloop's is no asyncio.Transport
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -46,7 +46,7 @@ class Act:
         """Return what the page's template needs to explain the act."""
         return {}
 
-    def perform(self, form: forms.Form | None) -> HttpResponse | None:
+    def perform(self, form: Any) -> HttpResponse | None:
         """Do it; None shows the page again, with the errors that were put on the form."""
         raise NotImplementedError
 

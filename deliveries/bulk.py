@@ -4,9 +4,11 @@ On PostgreSQL values travel in the binary format through `unnest`, one statement
 number of rows; text binding there costs four times as much (facts/performance.md A4.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model
@@ -20,54 +22,54 @@ def insert(
     rows: Sequence[Row],
     *,
     conflict: str = "",
-) -> None:
-    """Insert rows inside the caller's transaction.
+) -> int:
+    """Insert rows inside the caller's transaction; return how many were written.
 
-    ``columns`` are column names; values are what the database takes: see `adapt_time`,
-    `adapt_id`. JSON is given as text. ``conflict`` is an ON CONFLICT clause.
+    ``columns`` are column names; values are what the database takes: see `id_adapter` and
+    `time_adapter`. JSON is given as text. ``conflict`` is an ON CONFLICT clause.
     """
     if not rows:
-        return
+        return 0
     if connection.vendor == "postgresql":
         with _binary_cursor() as cursor:
             cursor.execute(
                 _unnest_sql(model, columns) + conflict,
                 [list(column) for column in zip(*rows, strict=True)],
             )
-    else:
-        with connection.cursor() as cursor:
-            # Straight to the driver: Django's wrapper rewrites placeholders on every call.
-            cursor.cursor.connection.executemany(_values_sql(model, columns) + conflict, rows)
+            return int(cursor.rowcount)
+    start = written = 0
+    for size in _SIZES:
+        sql = _values_sql(model, columns, size) + conflict
+        while len(rows) - start >= size:
+            values = [value for row in rows[start : start + size] for value in row]
+            written += _sqlite().execute(sql, values).rowcount
+            start += size
+    return written
 
 
-def insert_returning(
-    model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], *, suffix: str
-) -> list[tuple[Any, ...]]:
-    """Insert rows and return what ``suffix`` (ON CONFLICT … RETURNING …) asks for."""
-    if not rows:
-        return []
-    if connection.vendor == "postgresql":
-        with _binary_cursor() as cursor:
-            cursor.execute(
-                _unnest_sql(model, columns) + suffix,
-                [list(column) for column in zip(*rows, strict=True)],
-            )
-            return list(cursor.fetchall())
-    one = f"({', '.join('?' * len(columns))})"
-    sql = _insert_into(model, columns) + "VALUES " + ", ".join([one] * len(rows)) + suffix
-    with connection.cursor() as cursor:
-        found = cursor.cursor.connection.execute(sql, [value for row in rows for value in row])
-        return list(found.fetchall())
+def id_adapter() -> Callable[[UUID | None], Any]:
+    """Return the function that turns a UUID into what this database stores."""
+    return _hex if connection.vendor == "sqlite" else _itself
 
 
-def adapt_time(moment: Any) -> Any:
-    """Return an aware datetime as this database stores it."""
-    return connection.ops.adapt_datetimefield_value(moment)
+def time_adapter() -> Callable[[datetime], Any]:
+    """Return the function that turns an aware datetime in UTC into what this database stores.
+
+    Django's own looks at settings and zones for every value.
+    """
+    return _utc_text if connection.vendor == "sqlite" else _itself
 
 
-def adapt_id(value: Any) -> Any:
-    """Return a UUID (or None) as this database stores it."""
-    return value if connection.vendor == "postgresql" or value is None else value.hex
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _hex(value: UUID | None) -> Any:
+    return None if value is None else value.hex
+
+
+def _utc_text(moment: datetime) -> str:
+    return str(moment.replace(tzinfo=None))
 
 
 def _binary_cursor() -> Any:
@@ -84,10 +86,23 @@ def _insert_into(model: type[Model], columns: tuple[str, ...]) -> str:
     return f'INSERT INTO "{model._meta.db_table}" ({names}) '
 
 
-@lru_cache(maxsize=64)
-def _values_sql(model: type[Model], columns: tuple[str, ...]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"{_insert_into(model, columns)}VALUES ({marks}) "
+# On SQLite rows go in by these handfuls. The driver lets go of the interpreter for each statement,
+# and has to wait to get it back from a busy event loop: few statements, and few different ones,
+# so that they stay prepared.
+_SIZES = (32, 16, 8, 4, 2, 1)
+
+
+def _sqlite() -> Any:
+    """Return the driver's own connection: Django's cursor rewrites every statement."""
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    return raw
+
+
+@lru_cache(maxsize=256)
+def _values_sql(model: type[Model], columns: tuple[str, ...], count: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"{_insert_into(model, columns)}VALUES {', '.join([marks] * count)} "
 
 
 @lru_cache(maxsize=64)

@@ -74,14 +74,7 @@ def record(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> Non
 
 def write(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None:
     """Write events and deliveries; the caller wakes the runners after its commit."""
-    times: dict[datetime, Any] = {}
-
-    def at(moment: datetime) -> Any:
-        if moment not in times:
-            times[moment] = bulk.adapt_time(moment)
-        return times[moment]
-
-    key = bulk.adapt_id
+    key, at = bulk.id_adapter(), bulk.time_adapter()
     bulk.insert(
         Event,
         _EVENT,

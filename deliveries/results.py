@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, OuterRef, Q, Subquery
 
-from .bulk import adapt_id, adapt_time
+from .bulk import id_adapter, time_adapter
 from .claims import Claimed
 from .ladder import Top
 from .lanes import hold
@@ -61,6 +61,7 @@ def record_results(results: Sequence[Result], now: datetime) -> None:
 
 
 def _write_attempts(results: Iterable[Result]) -> None:
+    key = id_adapter()
     rows = [
         (
             round(result.took * 1000),
@@ -71,7 +72,7 @@ def _write_attempts(results: Iterable[Result]) -> None:
             result.outcome.error_class,
             result.outcome.error,
             dump(result.outcome.provider_ids),
-            adapt_id(result.claimed.delivery.pk),
+            key(result.claimed.delivery.pk),
             result.claimed.delivery.attempt_count,
         )
         for result in results
@@ -95,7 +96,7 @@ def _still_ours(results: Sequence[Result]) -> set[Any]:
 
 def _complete(results: Iterable[Result], now: datetime) -> None:
     """Close deliveries that were delivered or have failed for good."""
-    rows = []
+    rows, key = [], id_adapter()
     for result in results:
         claimed, outcome = result.claimed, result.outcome
         delivered = outcome.verdict == Verdict.DELIVERED
@@ -104,11 +105,11 @@ def _complete(results: Iterable[Result], now: datetime) -> None:
         rows.append(
             (
                 status.value,
-                adapt_time(now),
+                time_adapter()(now),
                 latency if delivered else None,
                 outcome.error_class,
                 dump(outcome.progress or claimed.delivery.progress),
-                adapt_id(claimed.delivery.pk),
+                key(claimed.delivery.pk),
             )
         )
         if not delivered:

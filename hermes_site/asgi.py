@@ -6,6 +6,8 @@ path may cost (facts/performance.md A2), and does nothing that path needs. So ``
 """
 
 import asyncio
+import contextlib
+import gc
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -28,6 +30,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WEBHOOKS = "/webhooks/"
+
+# As a batch process the server's own threads do not take the processor from each other in the
+# middle of a request: a fifth more requests on one core (facts/performance.md A2).
+if hasattr(os, "SCHED_BATCH"):
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+# What was made up to here lives as long as the process: the collector need not look at it again.
+# And a payload of a few hundred objects per request should not set it off every few requests.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
+
 _webhook_view = WebhookView.as_view()
 _health_view = HealthView.as_view()
 

@@ -8,3 +8,12 @@ class PlatformsConfig(AppConfig):
     name = "platforms"
     verbose_name = _("Platforms")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Tell the engine who loads the destinations of channel lanes."""
+        from deliveries import destinations
+
+        from .destinations import load
+        from .models import LANE_KIND
+
+        destinations.register(LANE_KIND, load)

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from deliveries.lanes import sync_lane
+from deliveries.lanes import sync_lane, touch
 from vault.fields import EncryptedJSONField
 
 LANE_KIND = "channel"
@@ -42,7 +42,12 @@ class Channel(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and keep the lane in step."""
         with transaction.atomic():
-            self.lane_id = sync_lane(
-                self.lane_id, kind=LANE_KIND, label=self.name, cap=LANE_CAP
-            )
+            self.lane_id = sync_lane(self.lane_id, kind=LANE_KIND, label=self.name, cap=LANE_CAP)
             super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete, and let every runner see that the lane leads nowhere; the lane stays."""
+        with transaction.atomic():
+            deleted = super().delete(*args, **kwargs)
+            touch(self.lane_id)
+        return deleted

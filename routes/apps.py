@@ -1,6 +1,7 @@
 """What comes in."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,3 +9,13 @@ class RoutesConfig(AppConfig):
     name = "routes"
     verbose_name = _("Routes")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks, and watch everything the receive path keeps in memory."""
+        from . import checks  # noqa: F401
+        from .versions import bump_version
+
+        # Signals, because channels and agents know nothing of routes.
+        for sender in ("routes.Route", "routes.RouteSecret", "platforms.Channel", "agents.Agent"):
+            post_save.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")
+            post_delete.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")

@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
-from django.db.models import Min, Sum
 from django.utils import timezone
 
 from agents.models import Conversation
@@ -178,38 +177,35 @@ def _claim_keys(batch: Sequence[Accepted], results: dict[int, Result]) -> list[i
     for index, one in enumerate(batch):
         first.setdefault(one.key, index)
     now = timezone.now()
-    at = bulk.adapt_time(now)
+    adapt, at = bulk.id_adapter(), bulk.time_adapter()
     rows = [
-        (key, bulk.adapt_id(batch[index].event.id), batch[index].digest, at)
+        (key, adapt(batch[index].event.id), batch[index].digest, at(now))
         for key, index in first.items()
     ]
     table = DedupeKey._meta.db_table
-    cutoff = str(now - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)).replace("+00:00", "")
-    zone = "+00" if connection.vendor == "postgresql" else ""
-    taken = bulk.insert_returning(
+    cutoff = now - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
+    written = bulk.insert(
         DedupeKey,
         ("key", "event_id", "digest", "at"),
         rows,
         # A key past its window is free again, whether or not the purge has been round.
-        suffix=(
-            " ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, "
-            "digest = excluded.digest, at = excluded.at "
-            f"WHERE {table}.at <= '{cutoff}{zone}' RETURNING key"
+        conflict=(
+            "ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, "
+            f"digest = excluded.digest, at = excluded.at WHERE {table}.at <= '{at(cutoff)}'"
         ),
     )
-    fresh = {bytes(row[0]) for row in taken}
-    old = {
-        bytes(key): bytes(digest)
-        for key, digest in DedupeKey.objects.filter(
-            pk__in=[key for key in first if key not in fresh]
-        ).values_list("key", "digest")
-    }
+    old: dict[bytes, bytes] = {}
+    if written < len(rows):
+        holders = DedupeKey.objects.filter(pk__in=list(first))
+        for key, event_id, digest in holders.values_list("key", "event_id", "digest"):
+            if event_id != batch[first[bytes(key)]].event.id:
+                old[bytes(key)] = bytes(digest)
     news = []
     for index, one in enumerate(batch):
-        if one.key in fresh and first[one.key] == index:
+        if one.key not in old and first[one.key] == index:
             news.append(index)
             continue
-        digest = batch[first[one.key]].digest if one.key in fresh else old.get(one.key)
+        digest = old.get(one.key) or batch[first[one.key]].digest
         results[index] = Duplicate() if digest == one.digest else Conflict()
     return news
 
@@ -227,11 +223,9 @@ def _spend_limits(
     second = int(time.time())
     over: list[int] = []
     for route, indexes in by_route.items():
-        window = RateWindow.objects.filter(route=route, second__gt=second - WINDOW_SECONDS)
-        spent = window.aggregate(total=Sum("accepted"), first=Min("second"))
-        room = max(0, batch[indexes[0]].rate_limit - (spent["total"] or 0))
+        spent, oldest = _spent(route, second)
+        room = max(0, batch[indexes[0]].rate_limit - spent)
         if len(indexes) > room:
-            oldest = spent["first"] or second
             wait = Limited(max(1, oldest + WINDOW_SECONDS - second))
             for index in indexes[room:]:
                 results[index] = wait
@@ -253,16 +247,30 @@ def _spend_limits(
     return news
 
 
+def _spent(route: str, second: int) -> tuple[int, int]:
+    """Return what a route accepted in the last minute, and in which second that minute begins."""
+    with connection.cursor() as cursor:
+        # By hand: the ORM takes as long to build this query as the batch takes to write.
+        cursor.execute(
+            f"SELECT SUM(accepted), MIN(second) FROM {RateWindow._meta.db_table} "
+            "WHERE route = %s AND second > %s",
+            [route, second - WINDOW_SECONDS],
+        )
+        total, first = cursor.fetchone()
+    return int(total or 0), int(first or second)
+
+
 def _write_conversations(stored: Sequence[Accepted]) -> None:
+    adapt, at = bulk.id_adapter(), bulk.time_adapter()
     rows = [
         (
-            bulk.adapt_id(one.event.conversation_id),
-            bulk.adapt_id(one.conversation.agent_id),
+            adapt(one.event.conversation_id),
+            adapt(one.conversation.agent_id),
             one.conversation.key,
             one.conversation.channel_id,
             dump(one.conversation.target),
             one.conversation.sender_id,
-            bulk.adapt_time(one.event.received_at),
+            at(one.event.received_at),
         )
         for one in stored
         if one.conversation is not None

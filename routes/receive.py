@@ -1,6 +1,7 @@
 """Receiving: from a request to a durable event, and the honest answer (spec 001)."""
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +15,6 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django.utils import timezone
 
-from deliveries.ids import new_id
 from deliveries.outcomes import Outcome, Verdict
 from deliveries.record import NewDelivery, NewEvent
 from deliveries.services import send_direct
@@ -31,9 +31,9 @@ from .intake import (
 )
 from .matching import matches
 from .parsing import Unparseable, parse_body
-from .signatures import Refused, delivery_id, event_type
+from .signatures import Refused, Verified, delivery_id, event_type, unrecognised
 from .table import Entry, current
-from .templating import render_target
+from .templating import render_target, storable
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +129,9 @@ async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answe
         return _refuse(400, "unparseable", "Cannot parse body", name, headers, client, body)
 
     preset = route.preset or _recognised(route, headers)
-    event = clean(event_type(preset, headers, payload))
-    if not matches(route.events, event, headers, payload):
+    event = event_type(preset, headers, payload)
+    greeting = preset is not None and event in preset.greetings and event not in route.events
+    if greeting or not matches(route.events, event, headers, payload):
         return Answer(200, {"status": "ignored", "event": event})
     if (route.channel_lane if route.deliver_only else route.agent_lane) is None:
         where = f"the channel “{route.channel_kind}”" if route.deliver_only else "an agent"
@@ -158,14 +159,12 @@ def _authenticate(
         return "missing_secret", error, Answer(403, {"error": error})
     verifier = route.verifier(headers)
     if verifier is None:
-        found: Any = None
-        reason, explanation = "missing_signature", "No signature header that Hermes knows was sent."
+        found: Verified | Refused = unrecognised(headers)
     else:
         found = verifier.verify(headers, body, time.time())
-        if not isinstance(found, Refused):
-            return None
-        reason, explanation = found.reason, str(found.explanation)
-    return reason, explanation, Answer(401, {"error": "Invalid signature"})
+    if isinstance(found, Verified):
+        return None
+    return found.reason, str(found.explanation), Answer(401, {"error": "Invalid signature"})
 
 
 def _recognised(route: Entry, headers: Headers) -> Any:
@@ -183,7 +182,7 @@ async def _store(
     client: str,
 ) -> Answer:
     foreign = delivery_id(preset, headers, payload)
-    digest = hashlib.blake2b(body, digest_size=16).digest()
+    digest = hashlib.sha256(body).digest()[:16]
     scope = f"{route.name}\0{preset.name if preset and foreign else ''}\0".encode()
     named = foreign.encode("utf-8", "surrogatepass") if foreign else b"\0" + digest
     accepted = _prepare(route, event, foreign or "", headers, body, payload)
@@ -218,18 +217,16 @@ def _prepare(
     route: Entry, event: str, foreign: str, headers: Headers, body: bytes, payload: Any
 ) -> Accepted:
     """Render what is to be sent, and lay out the rows."""
-    text = clean(route.template.render(payload, event, route.name))
-    target = {
-        name: clean(value) if isinstance(value, str) else value
-        for name, value in render_target(route.deliver_extra, payload, event).items()
-    }
+    text = route.template.render(payload, event, route.name)
+    target = render_target(route.deliver_extra, payload, event)
     new_event = NewEvent(
         source="route",
         type=event[:200],
-        body=body,
+        # What came as a form is kept as the JSON it was read as.
+        body=body if body[:1] in (b"{", b"[") else json.dumps(payload).encode(),
         route=route.name,
-        dedupe_key=clean(foreign),
-        headers={name: clean(headers[name])[:255] for name in KEPT_HEADERS & headers.keys()},
+        dedupe_key=foreign,
+        headers={name: storable(headers[name][:255]) for name in KEPT_HEADERS & headers.keys()},
     )
     message = {"type": "text", "text": text}
     if route.deliver_only:
@@ -243,8 +240,8 @@ def _prepare(
             lease_until=timezone.now() + DIRECT_LEASE,
         )
         return Accepted(new_event, delivery, b"", b"", route.rate_limit)
-    conversation_id = new_id()
-    new_event.conversation_id = conversation_id
+    # One event, one conversation, as the reference does, and under one id.
+    conversation_id = new_event.conversation_id = new_event.id
     sender = f"webhook:{route.name}"
     delivery = NewDelivery(
         event=new_event,
@@ -254,7 +251,6 @@ def _prepare(
         conversation_id=conversation_id,
         metadata={"sender_id": sender, **({"skills": route.skills} if route.skills else {})},
     )
-    # One event, one conversation, as the reference does; its own id makes the key unique.
     conversation = NewConversation(
         agent_id=route.agent_id,
         key=f"{sender}:{conversation_id}",
@@ -301,17 +297,6 @@ def _send_and_settle(accepted: Accepted) -> Outcome:
         # duplicate.
         release_key(accepted.key, accepted.event.id)
     return outcome
-
-
-def clean(text: str) -> str:
-    """Return text that every database and encoder takes: no NUL, no lone surrogates."""
-    if "\0" in text:
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _refuse(

@@ -7,21 +7,25 @@ from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.utils import timezone
 
 from agents.services import default_agent
 from platforms.models import Channel
 from platforms.services import UnknownChannel, channel_for
 
+from .config_entries import INSECURE_NO_AUTH
 from .config_files import Effective, effective_settings, sync_if_changed
+from .matching import as_events
 from .models import Route, RouteVersion
-from .presets import Preset, detect, presets
+from .presets import AUTO, Preset, detect, presets
+from .services import is_loopback
 from .signatures import Verifier
 from .templating import Template, compile_template
+from .versions import changes_here
 
 # How long a process may go on with routes that another process has changed, in seconds.
 FRESH_SECONDS = 1.0
-SOURCE_AUTO = "auto"
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Entry:
     enabled: bool
     insecure: bool
     preset: Preset | None  # None: recognised by headers
+    known: bool  # whether the preset it is pinned to exists; else it refuses everyone
     secrets: tuple[str, ...]
     events: frozenset[str]
     template: Template
@@ -49,7 +54,7 @@ class Entry:
 
     def verifier(self, headers: Mapping[str, str]) -> Verifier | None:
         """Return the verifier for a request; None when an `auto` route recognises nothing."""
-        preset = self.preset or detect(headers)
+        preset = self.preset or (detect(headers) if self.known else None)
         if preset is None:
             return None
         found = self.verifiers.get(preset.name)
@@ -66,21 +71,20 @@ class Table:
     effective: Effective
     version: int
     expires: datetime | None  # when the first secret in it runs out
-    checked: float = 0.0
+    checked: float = 0.0  # monotonic seconds
+    changes: int = 0  # see `changes_here`
 
 
 _table: Table | None = None
 
 
-def expire() -> None:
-    """Let the next request look again at once; for changes made in this very process."""
-    if _table is not None:
-        _table.checked = 0.0
-
-
 async def current() -> Table:
     """Return the route table, at most `FRESH_SECONDS` old."""
-    if _table is not None and time.monotonic() - _table.checked < FRESH_SECONDS:
+    if (
+        _table is not None
+        and _table.changes == changes_here()
+        and time.monotonic() - _table.checked < FRESH_SECONDS
+    ):
         return _table
     return await sync_to_async(refresh)()
 
@@ -88,18 +92,20 @@ async def current() -> Table:
 def refresh() -> Table:
     """Return the table, loaded anew when a route, secret, channel, agent or file has changed."""
     global _table
+    changes = changes_here()
     sync_if_changed()
     version = RouteVersion.objects.values_list("version", flat=True).first() or 0
     now = timezone.now()
     stale = (
         _table is None
         or _table.version != version
+        or _table.changes != changes
         or (_table.expires is not None and _table.expires <= now)
     )
     if stale:
         _table = _load(version, now)
     assert _table is not None
-    _table.checked = time.monotonic()
+    _table.checked, _table.changes = time.monotonic(), changes
     return _table
 
 
@@ -116,15 +122,18 @@ def _load(version: int, now: datetime) -> Table:
         secrets = tuple(one.value for one in live)
         if not secrets and effective.secret:
             secrets = (effective.secret,)
+        insecure = route.insecure_no_auth or INSECURE_NO_AUTH in secrets
         agent = route.agent or fallback
         channel = _channel(route)
         entries[route.name] = Entry(
             name=route.name,
             enabled=route.enabled,
-            insecure=route.insecure_no_auth,
-            preset=None if route.preset == SOURCE_AUTO else presets().get(route.preset),
-            secrets=secrets,
-            events=frozenset([route.events] if isinstance(route.events, str) else route.events),
+            insecure=insecure and is_loopback(settings.WEBHOOK_HOST),
+            preset=None if route.preset == AUTO else presets().get(route.preset),
+            known=route.preset == AUTO or route.preset in presets(),
+            # The word that switches checking off must never itself be a key.
+            secrets=tuple(one for one in secrets if one != INSECURE_NO_AUTH),
+            events=as_events(route.events),
             template=compile_template(route.prompt),
             deliver_extra=route.deliver_extra,
             deliver_only=route.deliver_only,

@@ -3,4 +3,4 @@
 from hermes_site.settings import *  # noqa: F403
 
 ROOT_URLCONF = "bench.usual.application"
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]

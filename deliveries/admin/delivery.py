@@ -7,14 +7,16 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..excerpts import excerpt
-from ..lists import ByIdAdmin, SinceFilter, state_mark
-from ..models import Delivery, Event, Lane, Payload
-from ..outcomes import Verdict
+from deliveries.excerpts import excerpt
+from deliveries.lists import ByIdAdmin, SinceFilter, state_mark
+from deliveries.models import Delivery, Event, Lane, Payload
+from deliveries.outcomes import Verdict
+
 from . import redeliver
 from .filters import DestinationFilter, ErrorFilter, StatusFilter
 from .places import place_link, tries, with_lanes
@@ -33,7 +35,7 @@ class DeliveryAdmin(ByIdAdmin):
     """Deliveries, newest first; read, and sent again."""
 
     list_display = (
-        "state", "event_type", "destination", "tries", "next_try", "latency", "created_at",
+        "state", "event_type", "destination", "tries", "next_try", "latency", "created",
     )  # fmt: skip
     list_display_links = ("event_type",)
     list_filter = (StatusFilter, SinceFilter, DestinationFilter, ErrorFilter)
@@ -90,6 +92,11 @@ class DeliveryAdmin(ByIdAdmin):
         """Return the time from its creation to its arrival."""
         return spell_milliseconds(row.latency_ms)
 
+    @admin.display(description=gettext_lazy("created"))
+    def created(self, row: Delivery) -> str:
+        """Return when it was made; retention is a month, so the year goes without saying."""
+        return date_format(timezone.localtime(row.created_at), "M j H:i")
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
@@ -118,11 +125,7 @@ def next_try(row: Delivery) -> str:
     if row.status != Delivery.Status.PENDING:
         return "–"
     if row.next_attempt_at is None:
-        return (
-            _("waits for the destination")
-            if row.lane.state == Lane.State.HELD
-            else _("waits its turn")
-        )
+        return _("held") if row.lane.state == Lane.State.HELD else _("queued")
     if row.claim is not None:
         return _("being sent")
     if row.next_attempt_at <= now:

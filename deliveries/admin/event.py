@@ -9,9 +9,10 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy
 
-from ..excerpts import excerpt
-from ..lists import ByIdAdmin, RouteFilter, SinceFilter
-from ..models import Event, Payload
+from deliveries.excerpts import excerpt
+from deliveries.lists import ByIdAdmin, RouteFilter, SinceFilter, is_list
+from deliveries.models import Event, Payload
+
 from .trace import chain
 
 
@@ -20,7 +21,7 @@ class EventAdmin(ByIdAdmin):
     """Events, newest first, to be read."""
 
     list_display = ("type", "source", "route", "dedupe_key", "received_at")
-    list_filter = ("source", RouteFilter, SinceFilter)
+    list_filter = (RouteFilter, SinceFilter)
     search_help_text = gettext_lazy("A whole event id or trace id.")
     empty_text = gettext_lazy(
         "No event yet. One is stored whenever a route accepts a request or an agent speaks."
@@ -29,8 +30,7 @@ class EventAdmin(ByIdAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Return the events; the list shows no headers, so it reads none."""
         rows: QuerySet[Event] = super().get_queryset(request)
-        match = request.resolver_match
-        return rows.defer("headers") if match and match.url_name.endswith("changelist") else rows
+        return rows.defer("headers") if is_list(request) else rows
 
     def find(self, wanted: UUID) -> Q:
         """Return what picks the event, or those of the trace, with this id."""

@@ -7,7 +7,7 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Delivery, Lane
+from deliveries.models import Delivery, Lane
 
 # Destinations listed by name; more would not be read but searched.
 LISTED = 60
@@ -27,9 +27,7 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of one status."""
         if self.value() == self.LOST:
-            return queryset.filter(
-                status__in=[Delivery.Status.FAILED, Delivery.Status.UNREACHABLE]
-            )
+            return queryset.filter(status__in=[Delivery.Status.FAILED, Delivery.Status.UNREACHABLE])
         if self.value() in Delivery.Status.values:
             return queryset.filter(status=self.value())
         return queryset
@@ -40,7 +38,7 @@ class DestinationFilter(admin.SimpleListFilter):
 
     title = _("destination")
     parameter_name = "to"
-    KINDS = {"agents": "agent", "channels": "channel"}  # noqa: RUF012  read only
+    KINDS = {"agents": "agent", "channels": "channel"}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return both kinds, then the destinations by name."""
@@ -58,7 +56,8 @@ class DestinationFilter(admin.SimpleListFilter):
             lanes = list(Lane.objects.filter(kind=kind).values_list("pk", flat=True))
             # The sum keeps the index of one lane out of it: for many lanes it means sorting all
             # they have, where the newest rows are nearly always of both kinds.
-            return queryset.annotate(any_lane=F("lane_id") + 0).filter(any_lane__in=lanes)
+            either: QuerySet[Any] = queryset.annotate(any_lane=F("lane_id") + 0)
+            return either.filter(any_lane__in=lanes)
         if value.isdecimal():
             return queryset.filter(lane_id=int(value))
         return queryset
@@ -67,7 +66,7 @@ class DestinationFilter(admin.SimpleListFilter):
 class ErrorFilter(admin.SimpleListFilter):
     """Failed deliveries by what they failed of; a fixed list, since asking reads the table."""
 
-    title = _("failed of")
+    title = _("error")
     parameter_name = "error"
     WORDS = (
         "client_error",

@@ -7,8 +7,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from ..ladder import AGENT_LADDER, CHANNEL_LADDER
-from ..models import Delivery, Lane
+from deliveries.ladder import AGENT_LADDER, CHANNEL_LADDER
+from deliveries.models import Delivery, Lane
 
 LADDERS = {"agent": AGENT_LADDER, "channel": CHANNEL_LADDER}
 
@@ -36,7 +36,7 @@ def place_link(lane: Any) -> str:
     pk = getattr(lane, f"{lane.kind}_pk", None)
     if pk is None:
         return format_html("{}", lane.label)
-    owner = Lane._meta.get_field(lane.kind).related_model
+    owner: Any = Lane._meta.get_field(lane.kind).related_model
     try:
         url = reverse(f"admin:{owner._meta.label_lower.replace('.', '_')}_change", args=[pk])
     except NoReverseMatch:

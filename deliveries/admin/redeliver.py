@@ -11,9 +11,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..acts import Act, ActsAdmin
-from ..models import Delivery, Lane
-from ..services import redeliver
+from deliveries.acts import Act, ActsAdmin
+from deliveries.models import Delivery, Lane
+from deliveries.services import redeliver
 
 PERMISSION = "deliveries.redeliver_delivery"
 # One transaction each, while a person waits.

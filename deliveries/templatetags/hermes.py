@@ -4,9 +4,9 @@ from typing import Any
 
 from django import template
 
-from .. import lists
-from ..admin import places
-from ..models import Delivery
+from deliveries import lists
+from deliveries.admin import places
+from deliveries.models import Delivery
 
 register = template.Library()
 

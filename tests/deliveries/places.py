@@ -78,6 +78,11 @@ def make_place(label: str = "place", cap: int = 4, **lane: Any) -> Place:
     return _places[row.pk]
 
 
+def lose(place: Place) -> None:
+    """Let the place be gone, with its lane left behind."""
+    del _places[place.lane_id]
+
+
 def post(place: Place, *texts: str, conversation: UUID | None = None) -> list[Delivery]:
     """Record one event and delivery per text; return the deliveries."""
     made = []

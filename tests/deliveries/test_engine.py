@@ -12,7 +12,7 @@ from deliveries.outcomes import Outcome
 from deliveries.runner import run_until_idle
 from deliveries.services import redeliver, release
 
-from .places import DOWN, OK, REFUSED, by_status, make_place, post
+from .places import DOWN, OK, REFUSED, by_status, lose, make_place, post
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -164,7 +164,7 @@ def test_a_fault_of_our_own_is_retried_and_named_without_its_text():
 
 def test_a_destination_that_is_gone_fails_its_deliveries():
     place = make_place()
-    place.lane_id = Lane.objects.create(kind="place", label="gone", version=10**6).pk
+    lose(place)
     [delivery] = post(place, "hello")
     run_until_idle()
     delivery.refresh_from_db()

@@ -1,0 +1,194 @@
+"""Subscriptions, secrets and signed samples."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from pytest_django import Settings
+
+from platforms.models import Channel
+from routes.models import Route, RouteSecret
+from routes.presets import detect, presets
+from routes.services import (
+    effective_secrets,
+    remove,
+    rotate_secret,
+    signed_sample,
+    subscribe,
+)
+from routes.signatures import Verified, Verifier
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def telegram() -> Channel:
+    return Channel.objects.create(name="ops-chat", kind="telegram")
+
+
+def refused(**kwargs: Any) -> dict[str, list[str]]:
+    with pytest.raises(ValidationError) as caught:
+        subscribe(**kwargs)
+    assert not Route.objects.exists()
+    return caught.value.message_dict
+
+
+class TestSubscribe:
+    def test_a_new_one_gets_a_secret_that_is_shown_once(self) -> None:
+        route, created, secret = subscribe("github-issues", events=["issues", " push ", ""])
+        assert created
+        assert secret is not None
+        assert len(secret) >= 43
+        assert effective_secrets(route) == [secret]
+        assert route.origin == Route.Origin.DYNAMIC
+        assert route.events == ["issues", "push"]
+        assert route.description == "Agent-created subscription: github-issues"
+        assert route.deliver == "log"
+        assert subscribe("github-issues").secret is None
+
+    @pytest.mark.parametrize(
+        ("given", "name"), [("  GitHub Issues ", "github-issues"), ("a_b-1", "a_b-1"), ("0", "0")]
+    )
+    def test_the_name_is_made_fit(self, given: str, name: str) -> None:
+        assert subscribe(given).route.name == name
+
+    @pytest.mark.parametrize("name", ["", " ", "-a", "_a", "a/b", "a:b", "a.b", "名", "a" * 65])
+    def test_a_name_that_can_not_be_made_fit_is_refused(self, name: str) -> None:
+        assert "name" in refused(name=name)
+
+    def test_the_target_is_a_channel_or_the_only_one_of_its_platform(
+        self, telegram: Channel
+    ) -> None:
+        for deliver in ("ops-chat", "telegram"):
+            route = subscribe(deliver, deliver=deliver, deliver_chat_id="-100123").route
+            assert route.deliver == deliver
+            assert route.deliver_extra == {"chat_id": "-100123"}
+
+    def test_an_unknown_target_is_refused(self) -> None:
+        assert "telegrm" in refused(name="a", deliver="telegrm")["deliver"][0]
+
+    @pytest.mark.parametrize("deliver", ["log", "", " "])
+    def test_a_direct_delivery_needs_a_real_target(self, deliver: str) -> None:
+        assert "deliver" in refused(name="a", deliver=deliver, deliver_only=True)
+
+    def test_again_it_is_described_anew_and_keeps_its_secret(self, telegram: Channel) -> None:
+        first = subscribe("a", events=["push"], prompt="old", deliver="telegram", skills=["x"])
+        again = subscribe("a", prompt="new")
+        route = Route.objects.get()
+        assert not again.created
+        assert again.secret is None
+        assert effective_secrets(route) == [first.secret]
+        assert (route.prompt, route.events, route.skills) == ("new", [], [])
+        assert route.deliver == "log"
+
+    def test_again_it_keeps_what_a_subscription_does_not_describe(self, telegram: Channel) -> None:
+        subscribe("a", deliver="telegram", deliver_chat_id="1")
+        route = Route.objects.get()
+        route.enabled, route.rate_limit = False, 5
+        route.deliver_extra["message_thread_id"] = "42"
+        route.save()
+        subscribe("a", deliver="telegram", deliver_chat_id="2")
+        route.refresh_from_db()
+        assert (route.enabled, route.rate_limit) == (False, 5)
+        assert route.deliver_extra == {"chat_id": "2", "message_thread_id": "42"}
+
+    def test_another_target_takes_nothing_of_the_old_one(self, telegram: Channel) -> None:
+        subscribe("a", deliver="telegram", deliver_chat_id="1")
+        assert subscribe("a").route.deliver_extra == {}
+
+    def test_a_given_secret_ends_the_others_at_once(self) -> None:
+        subscribe("a")
+        assert subscribe("a", secret="from-github").secret == "from-github"
+        assert effective_secrets(Route.objects.get()) == ["from-github"]
+
+    def test_an_empty_secret_is_refused(self) -> None:
+        assert "secret" in refused(name="a", secret=" ")
+
+    def test_unsigned_requests_are_for_loopback_only(self, settings: Settings) -> None:
+        settings.WEBHOOK_HOST = "0.0.0.0"
+        assert "loopback" in refused(name="a", secret="INSECURE_NO_AUTH")["secret"][0]
+        settings.WEBHOOK_HOST = " LOCALHOST "
+        route, _created, secret = subscribe("a", secret="INSECURE_NO_AUTH")
+        assert route.insecure_no_auth
+        assert secret is None
+        assert not RouteSecret.objects.exists()
+
+    @pytest.mark.parametrize("origin", [Route.Origin.FILE, Route.Origin.ADMIN])
+    def test_routes_made_elsewhere_are_left_alone(self, origin: str) -> None:
+        Route.objects.create(name="a", origin=origin, prompt="theirs")
+        for act in (subscribe, remove):
+            with pytest.raises(ValidationError, match="there"):
+                act("a")
+        assert Route.objects.get().prompt == "theirs"
+
+
+class TestRemove:
+    def test_a_subscription_goes_with_its_secrets(self) -> None:
+        subscribe("a")
+        remove(" A ")
+        assert not Route.objects.exists()
+        assert not RouteSecret.objects.exists()
+
+    def test_one_that_is_not_there_is_an_error(self) -> None:
+        with pytest.raises(ValidationError, match="no subscription"):
+            remove("a")
+
+
+class TestSecrets:
+    def test_after_a_rotation_both_count_until_the_overlap_ends(self) -> None:
+        route, _created, old = subscribe("a")
+        new = rotate_secret(route, timedelta(hours=1))
+        assert effective_secrets(route) == [new, old]
+        with time_machine.travel(timezone.now() + timedelta(hours=1, seconds=1)):
+            assert effective_secrets(route) == [new]
+
+    def test_the_secret_of_a_file_route_is_changed_in_the_file(self) -> None:
+        route = Route.objects.create(name="a", origin=Route.Origin.FILE)
+        with pytest.raises(ValidationError, match=r"config\.yaml"):
+            rotate_secret(route, timedelta(0))
+
+    def test_a_route_without_its_own_has_the_global_one(self, settings: Settings) -> None:
+        route = Route.objects.create(name="a")
+        assert effective_secrets(route) == []
+        settings.WEBHOOK_SECRET = "global"
+        assert effective_secrets(route) == ["global"]
+
+
+class TestSignedSample:
+    @pytest.mark.parametrize("preset", presets())
+    def test_it_verifies_as_the_source_of_the_route(self, preset: str) -> None:
+        route, _created, secret = subscribe("a")
+        assert secret is not None
+        route.preset = preset
+        sample = signed_sample(route, {"test": True}, "push")
+        found = Verifier(presets()[preset], [secret]).verify(
+            sample.headers, sample.body, time.time()
+        )
+        assert found == Verified(presets()[preset])
+
+    def test_a_route_that_recognises_its_sender_gets_a_github_one(self) -> None:
+        sample = signed_sample(subscribe("a").route, {}, "test")
+        preset = detect(sample.headers)
+        assert preset is not None
+        assert preset.name == "github"
+        assert sample.headers["x-github-event"] == "test"
+
+    def test_an_open_route_gets_an_unsigned_one(self) -> None:
+        route = Route.objects.create(name="a", insecure_no_auth=True)
+        assert detect(signed_sample(route, {}, "test").headers) is None
+
+    def test_without_a_usable_secret_or_source_there_is_none(self) -> None:
+        route = Route.objects.create(name="a")
+        with pytest.raises(ValidationError, match="no secret"):
+            signed_sample(route, {}, "test")
+        route.preset = "myspace"
+        with pytest.raises(ValidationError, match="not known"):
+            signed_sample(route, {}, "test")
+        route.preset = "gitlab_signed"
+        RouteSecret.objects.create(route=route, value="whsec_not base64")
+        with pytest.raises(ValidationError, match="can't be one of"):
+            signed_sample(route, {}, "test")
