@@ -57,6 +57,10 @@ class HealthView(APIView):
             return HttpResponse(
                 status=405, headers={"Allow": "GET, HEAD"}, content_type="text/plain"
             )
+        return await self.get(request)
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        """Answer in the specification's words."""
         return respond(Answer(200, {"status": "ok", "platform": "webhook"}))
 
 
