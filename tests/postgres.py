@@ -21,8 +21,6 @@ DEBIAN = Path("/usr/lib/postgresql")
 START_SECONDS = 30
 # The throw-away server keeps nothing, so it need not wait for the disk.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-# For measurements: as a server is run that has to keep its data.
-DURABLE = ("fsync=on", "synchronous_commit=on")
 
 
 def binaries() -> Path | None:
@@ -38,7 +36,7 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def server(programs: Path, options: tuple[str, ...] = FAST) -> Iterator[str]:
+def server(programs: Path) -> Iterator[str]:
     """Run a server; yield its DATABASE_URL. It listens on loopback, with a password."""
     folder = Path(tempfile.mkdtemp(prefix="hermes-postgres-"))
     user = _own_user()
@@ -70,7 +68,7 @@ def server(programs: Path, options: tuple[str, ...] = FAST) -> Iterator[str]:
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={folder}",
             "max_connections=200",
-            *options,
+            *FAST,
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

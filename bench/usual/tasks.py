@@ -1,6 +1,7 @@
 """The baseline of `bench.send`: one tuned django-q2 task per attempt, with the same ledger."""
 
 import threading
+import time
 from datetime import datetime
 from uuid import UUID
 
@@ -8,8 +9,8 @@ import orjson
 import requests
 from django.utils import timezone
 
+from agents import wire
 from agents.models import Agent
-from agents.wire import build_body, signed_headers
 from deliveries.models import Attempt, Delivery, Payload
 from deliveries.outcomes import Message
 
@@ -30,14 +31,17 @@ def send(delivery_id: str) -> str:
         created_at=delivery.created_at, event_id=delivery.event_id, trace=delivery.event_id,
         conversation_id=delivery.conversation_id,
     )  # fmt: skip
-    body = build_body(message)
+    body = wire.body(message)
     secret = agent.secrets.all()[0].value
     if not hasattr(_local, "session"):
         _local.session = requests.Session()
     response = _local.session.post(
         agent.webhook_url,
         data=body,
-        headers=signed_headers(secret, agent.pk, message.id, body),
+        headers=wire.headers(
+            secret=secret, agent_id=agent.pk, delivery_id=message.id, body=body,
+            timestamp=int(time.time()),
+        ),  # fmt: skip
         timeout=10,
     )
     now = timezone.now()
