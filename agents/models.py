@@ -77,6 +77,12 @@ class Agent(models.Model):
                 hold(self.lane_id)
             super().save(*args, **kwargs)
 
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete, and let every runner notice: what is pending for it fails."""
+        with transaction.atomic():
+            touch(self.lane_id)
+            return super().delete(*args, **kwargs)
+
 
 class AgentSecret(Secret):
     """The HMAC secret with which deliveries to an agent are signed."""

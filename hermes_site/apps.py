@@ -16,3 +16,7 @@ class HermesSiteConfig(AppConfig):
 
     default = True
     name = "hermes_site"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from . import checks  # noqa: F401

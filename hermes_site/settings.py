@@ -34,7 +34,7 @@ PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{WEBHOOK_PORT}").r
 # -- Sending ------------------------------------------------------------------------------
 # Allow agents and the generic webhook channel to live on loopback and private addresses.
 OUTBOUND_ALLOW_PRIVATE = env.bool("OUTBOUND_ALLOW_PRIVATE", default=False)
-# Platform address overrides, "telegram=http://127.0.0.1:9/,github=…"; for tests and proxies.
+# Platform address overrides, "telegram=http://127.0.0.1:9,github_comment=…"; for tests and proxies.
 CHANNEL_API_BASES = env.dict("CHANNEL_API_BASES", default={})
 RUNNERS = env.int("RUNNERS", default=1)  # lane runners, each a django-q2 worker of its own
 SENDER_THREADS = env.int("SENDER_THREADS", default=32)  # sends in flight per runner
