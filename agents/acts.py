@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -17,7 +18,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from deliveries.acts import Act
 from deliveries.selectors import waiting
 
-from .models import Agent, Artifact
+from .models import Agent, AgentToken, Artifact
+from .selectors import live_tokens
 from .services import (
     SwitchRefused,
     cancel,
@@ -26,6 +28,7 @@ from .services import (
     issue_token,
     propose_switch,
     recover,
+    revoke_token,
 )
 
 SWITCH = "agents.switch_agent"
@@ -201,6 +204,11 @@ class Decide(Act):
         return reverse("admin:agents_agent_change", args=[quote(self.agent.pk)])
 
 
+def tokens_of(agent: Agent) -> QuerySet[AgentToken]:
+    """Return the valid tokens of an agent, newest first."""
+    return live_tokens(timezone.now()).filter(agent=agent).order_by("-created_at")
+
+
 class IssueToken(Act):
     """Give the agent one more token for the REST interface."""
 
@@ -211,7 +219,7 @@ class IssueToken(Act):
 
     def context(self) -> dict[str, Any]:
         """Explain: which tokens there are already."""
-        return {"tokens": list(self.row.tokens.order_by("-created_at")[:20])}
+        return {"tokens": list(tokens_of(self.row)[:20])}
 
     def perform(self, form: Any) -> HttpResponse:
         """Issue it and show it."""
@@ -225,4 +233,51 @@ class IssueToken(Act):
                 "“Authorization: Bearer …”."
             )
             % {"name": self.row},
+        )
+
+
+class RevokeForm(forms.Form):
+    """Which token; ``initial["tokens"]`` are those to choose from."""
+
+    token = forms.ModelChoiceField(
+        label=gettext_lazy("Token"),
+        queryset=AgentToken.objects.none(),
+        widget=forms.RadioSelect,
+        empty_label=None,
+    )
+
+    def __init__(self, *args: Any, initial: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, initial=initial, **kwargs)
+        self.fields["token"].queryset = initial["tokens"]  # type: ignore[attr-defined]
+
+
+class RevokeToken(Act):
+    """End one token of the agent."""
+
+    slug = "revoke"
+    label = gettext_lazy("Revoke token")
+    permission = "agents.delete_agenttoken"
+    template = "admin/agents/agent/revoke.html"
+    form_class = RevokeForm
+
+    def offered(self) -> bool:
+        """Offer it where there is a token to end."""
+        return tokens_of(self.row).exists()
+
+    def initial(self) -> dict[str, Any]:
+        """Give the form the agent's tokens."""
+        return {"tokens": tokens_of(self.row)}
+
+    def context(self) -> dict[str, Any]:
+        """Explain, unless there is no token left."""
+        return {"offered": self.offered()}
+
+    def perform(self, form: Any) -> HttpResponse:
+        """End it."""
+        token: AgentToken = form.cleaned_data["token"]
+        revoke_token(token)
+        told = {"token": token}
+        return self.done(
+            _("%(token)s is revoked: whoever uses it is refused from now on.") % told,
+            log=_("Revoked %(token)s.") % told,
         )

@@ -14,8 +14,9 @@ from deliveries.admin.places import with_lanes
 from deliveries.lists import LedgerAdmin, TunedAdmin, state_mark
 from deliveries.models import Delivery
 
-from .acts import SWITCH, Decide, IssueToken, Recover, Switch, queue_of
-from .models import Agent, Artifact
+from .acts import SWITCH, Decide, IssueToken, Recover, RevokeToken, Switch, queue_of
+from .models import Agent, Artifact, Conversation
+from .services import make_default
 
 LATEST = 8
 
@@ -53,7 +54,7 @@ class AgentAdmin(TunedAdmin):
     list_filter = ("connection_status", "connection_mode")
     search_fields = ("name",)
     readonly_fields = ("mode", "webhook_url", "state", "status_changed_at")
-    acts = (Recover, Switch, IssueToken)
+    acts = (Recover, Switch, IssueToken, RevokeToken)
     empty_text = _("No agent yet. Add one, then switch its connection to where it listens.")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -78,14 +79,43 @@ class AgentAdmin(TunedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         """Save; a new default agent takes the mark from the old one."""
-        if obj.is_default:
-            Agent.objects.filter(is_default=True).exclude(pk=obj.pk).update(is_default=False)
+        marked = obj.is_default and "is_default" in form.changed_data
+        if marked:
+            obj.is_default = False
         super().save_model(request, obj, form, change)
+        if marked:
+            make_default(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse for the default agent: routes that name none would have nobody."""
         is_default = obj is not None and obj.is_default
         return not is_default and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes with the agents, conversations by their number: there may be many."""
+        agents = list(objs)
+        refused = not all(self.has_delete_permission(request, agent) for agent in agents)
+        gone: list[Any] = [
+            [
+                str(agent),
+                [_("Conversations: %(count)d") % {"count": agent.conversations.count()}],
+            ]
+            for agent in agents
+        ]
+        counts = {
+            Agent._meta.verbose_name_plural: len(agents),
+            Conversation._meta.verbose_name_plural: Conversation.objects.filter(
+                agent__in=agents
+            ).count(),
+        }
+        routes = [str(route) for agent in agents for route in agent.routes.all()]
+        needed = {str(Agent._meta.verbose_name)} if refused else set()
+        return gone, counts, needed, routes
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        """Delete one by one, as each has a lane to tell."""
+        for agent in queryset:
+            agent.delete()
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -81,6 +81,10 @@ class Agent(models.Model):
         """Delete, and let every runner notice: what is pending for it fails."""
         with transaction.atomic():
             touch(self.lane_id)
+            # Past Django's collector, which would load every conversation and look for each
+            # through the whole ledger, to change what must not change.
+            conversations = self.conversations.all()
+            conversations._raw_delete(conversations.db)
             return super().delete(*args, **kwargs)
 
 

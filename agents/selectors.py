@@ -1,12 +1,13 @@
 """Queries about agents that have a name."""
 
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from deliveries.models import Delivery, Event
 
-from .models import Agent, Conversation
+from .models import Agent, AgentToken, Conversation
 
 # How many of an agent's latest deliveries are searched for the one that an answer belongs to.
 LOOK_BACK = 1000
@@ -25,6 +26,11 @@ def default_agent() -> Agent:
     if agent is None:
         raise NoDefaultAgent
     return agent
+
+
+def live_tokens(now: datetime) -> QuerySet[AgentToken]:
+    """Return the tokens that are valid at a moment."""
+    return AgentToken.objects.filter(Q(not_after=None) | Q(not_after__gt=now))
 
 
 def latest_trace(conversation: Conversation) -> UUID | None:

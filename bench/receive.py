@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import hmac
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -80,14 +81,15 @@ RouteSecret.objects.create(route=route, value={secret!r})
 
 COMMANDS = {
     "memory": [sys.executable, "-m", "bench.reference"],
-    "hermes": [*GRANIAN, "--interface", "asginl", "hermes_site.asgi:application"],
+    # As the gateway starts it.
+    "hermes": [sys.executable, "-m", "hermes_site.gateway.web", str(os.getpid()), "127.0.0.1"],
     "usual": [*GRANIAN, "--interface", "wsgi", "--blocking-threads", "1",
               "bench.usual.application:application"],
 }  # fmt: skip
 
 
 def _port(name: str, port: int) -> list[str]:
-    return [str(port)] if name == "memory" else ["--port", str(port)]
+    return ["--port", str(port)] if name == "usual" else [str(port)]
 
 
 def _measure(

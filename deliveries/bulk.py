@@ -4,80 +4,83 @@ On PostgreSQL values travel in the binary format through `unnest`, one statement
 number of rows; text binding there costs four times as much (facts/performance.md A4.3).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import Model
 
 Row = Sequence[Any]
 
 
-def insert(
-    model: type[Model],
-    columns: tuple[str, ...],
-    rows: Sequence[Row],
-    *,
-    conflict: str = "",
-) -> int:
-    """Insert rows inside the caller's transaction; return how many were written.
+def insert(model: type[Model], columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows inside the caller's transaction.
 
-    ``columns`` are column names; values are what the database takes: see `id_adapter` and
-    `time_adapter`. JSON is given as text. ``conflict`` is an ON CONFLICT clause.
+    ``columns`` are column names. UUIDs are given in hex, JSON as text, times as `time_adapter`
+    makes them.
     """
-    if not rows:
-        return 0
-    if connection.vendor == "postgresql":
-        with _binary_cursor() as cursor:
-            cursor.execute(
-                _unnest_sql(model, columns) + conflict,
-                [list(column) for column in zip(*rows, strict=True)],
-            )
-            return int(cursor.rowcount)
-    start = written = 0
+    if rows:
+        _write(model, columns, rows, "")
+
+
+def upsert(
+    model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], conflict: str
+) -> int:
+    """Insert rows with an ON CONFLICT clause; return how many were inserted or updated."""
+    return sum(cursor.rowcount for cursor in _write(model, columns, rows, conflict))
+
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Send the inserts of this block without waiting for each: PostgreSQL answers them together."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    with raw.pipeline():
+        yield
+
+
+def _write(
+    model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], conflict: str
+) -> list[Any]:
+    database = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for every attribute
+    database.ensure_connection()
+    raw: Any = database.connection
+    if database.vendor == "postgresql":
+        sql = _unnest_sql(model, columns) + conflict
+        return [_binary_cursor(raw).execute(sql, [list(column) for column in zip(*rows, strict=True)])]
+    cursors, start = [], 0
     for size in _SIZES:
         sql = _values_sql(model, columns, size) + conflict
         while len(rows) - start >= size:
             values = [value for row in rows[start : start + size] for value in row]
-            written += _sqlite().execute(sql, values).rowcount
+            # Straight to the driver: Django's cursor rewrites every statement.
+            cursors.append(raw.execute(sql, values))
             start += size
-    return written
-
-
-def id_adapter() -> Callable[[UUID | None], Any]:
-    """Return the function that turns a UUID into what this database stores."""
-    return _hex if connection.vendor == "sqlite" else _itself
+    return cursors
 
 
 def time_adapter() -> Callable[[datetime], Any]:
-    """Return the function that turns an aware datetime in UTC into what this database stores.
+    """Return the function that turns an aware datetime in UTC into what is bound for it.
 
-    Django's own looks at settings and zones for every value.
+    Django's own looks at settings and zones for every value; psycopg's takes as long.
     """
-    return _utc_text if connection.vendor == "sqlite" else _itself
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-def _hex(value: UUID | None) -> Any:
-    return None if value is None else value.hex
+    return _utc_text if connection.vendor == "sqlite" else datetime.timestamp
 
 
 def _utc_text(moment: datetime) -> str:
     return str(moment.replace(tzinfo=None))
 
 
-def _binary_cursor() -> Any:
+def _binary_cursor(raw: Any) -> Any:
+    """Return a cursor that binds on the server, in binary; Django's own binds here, in text."""
     import psycopg
 
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    # Django's own cursor binds on the client, in text; this one binds on the server, in binary.
     return psycopg.Cursor(raw)
 
 
@@ -92,17 +95,20 @@ def _insert_into(model: type[Model], columns: tuple[str, ...]) -> str:
 _SIZES = (32, 16, 8, 4, 2, 1)
 
 
-def _sqlite() -> Any:
-    """Return the driver's own connection: Django's cursor rewrites every statement."""
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    return raw
-
-
 @lru_cache(maxsize=256)
 def _values_sql(model: type[Model], columns: tuple[str, ...], count: int) -> str:
     marks = f"({', '.join('?' * len(columns))})"
     return f"{_insert_into(model, columns)}VALUES {', '.join([marks] * count)} "
+
+
+# What is bound for a type, and how the server makes the type of it: the driver turns texts and
+# numbers into bytes in C, ids and times one by one in Python.
+_BOUND_AS = {
+    "jsonb": ("text", "{}::jsonb"),
+    "varchar": ("text", "{}"),
+    "uuid": ("text", "{}::uuid"),
+    "timestamp with time zone": ("double precision", "to_timestamp({})"),
+}
 
 
 @lru_cache(maxsize=64)
@@ -112,10 +118,9 @@ def _unnest_sql(model: type[Model], columns: tuple[str, ...]) -> str:
     arrays, picks = [], []
     for name in columns:
         kind = by_column[name].db_type(connection) or "text"
-        kind = kind.split("(")[0]
-        sent = "text" if kind in {"jsonb", "varchar"} else kind
+        sent, pick = _BOUND_AS.get(kind.split("(")[0], (kind, '{}'))
         arrays.append(f"%b::{sent}[]")
-        picks.append(f'u."{name}"::{kind}' if sent != kind else f'u."{name}"')
+        picks.append(pick.format(f'u."{name}"'))
     names = ", ".join(f'"{name}"' for name in columns)
     return (
         f"{_insert_into(model, columns)}"

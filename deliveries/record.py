@@ -74,37 +74,41 @@ def record(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> Non
 
 def write(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None:
     """Write events and deliveries; the caller wakes the runners after its commit."""
-    key, at = bulk.id_adapter(), bulk.time_adapter()
+    at = bulk.time_adapter()
     bulk.insert(
         Event,
         _EVENT,
         [
             (
-                key(event.id), event.source, event.route, event.type, event.dedupe_key,
-                dump(event.headers), key(event.conversation_id), key(event.trace or event.id),
+                event.id.hex, event.source, event.route, event.type, event.dedupe_key,
+                dump(event.headers), _hex(event.conversation_id), (event.trace or event.id).hex,
                 at(event.received_at),
             )
             for event in events
         ],
     )  # fmt: skip
-    bodies = [(key(event.id), event.body) for event in events]
-    bodies += [(key(new.id), orjson.dumps(new.payload)) for new in deliveries]
+    bodies = [(event.id.hex, event.body) for event in events]
+    bodies += [(new.id.hex, orjson.dumps(new.payload)) for new in deliveries]
     bulk.insert(Payload, _PAYLOAD, bodies)
     bulk.insert(
         Delivery,
         _DELIVERY,
         [
             (
-                key(new.id), key(new.event.id), new.lane_id, new.lane_id,
-                key(new.conversation_id), new.event_type, dump(new.target), dump(new.metadata),
+                new.id.hex, new.event.id.hex, new.lane_id, new.lane_id,
+                _hex(new.conversation_id), new.event_type, dump(new.target), dump(new.metadata),
                 Delivery.Status.PENDING.value, 0, 0,
-                at(new.lease_until or new.event.received_at), key(new.claim),
+                at(new.lease_until or new.event.received_at), _hex(new.claim),
                 (Trigger.DIRECT if new.claim else Trigger.AUTO).value,
                 at(new.event.received_at), "", "{}",
             )
             for new in deliveries
         ],
     )  # fmt: skip
+
+
+def _hex(value: UUID | None) -> str | None:
+    return None if value is None else value.hex
 
 
 def dump(value: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, OuterRef, Q, Subquery
 
-from .bulk import id_adapter, time_adapter
 from .claims import Claimed
 from .ladder import Top
 from .lanes import hold
@@ -61,7 +60,6 @@ def record_results(results: Sequence[Result], now: datetime) -> None:
 
 
 def _write_attempts(results: Iterable[Result]) -> None:
-    key = id_adapter()
     rows = [
         (
             round(result.took * 1000),
@@ -72,7 +70,7 @@ def _write_attempts(results: Iterable[Result]) -> None:
             result.outcome.error_class,
             result.outcome.error,
             dump(result.outcome.provider_ids),
-            key(result.claimed.delivery.pk),
+            result.claimed.delivery.pk.hex,
             result.claimed.delivery.attempt_count,
         )
         for result in results
@@ -96,7 +94,7 @@ def _still_ours(results: Sequence[Result]) -> set[Any]:
 
 def _complete(results: Iterable[Result], now: datetime) -> None:
     """Close deliveries that were delivered or have failed for good."""
-    rows, key = [], id_adapter()
+    rows = []
     for result in results:
         claimed, outcome = result.claimed, result.outcome
         delivered = outcome.verdict == Verdict.DELIVERED
@@ -105,11 +103,11 @@ def _complete(results: Iterable[Result], now: datetime) -> None:
         rows.append(
             (
                 status.value,
-                time_adapter()(now),
+                connection.ops.adapt_datetimefield_value(now),
                 latency if delivered else None,
                 outcome.error_class,
                 dump(outcome.progress or claimed.delivery.progress),
-                key(claimed.delivery.pk),
+                claimed.delivery.pk.hex,
             )
         )
         if not delivered:

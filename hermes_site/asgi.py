@@ -6,9 +6,9 @@ path may cost (facts/performance.md A2), and does nothing that path needs. So ``
 """
 
 import asyncio
-import contextlib
 import gc
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -31,20 +31,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WEBHOOKS = "/webhooks/"
 
-# As a batch process the server's own threads do not take the processor from each other in the
-# middle of a request: a fifth more requests on one core (facts/performance.md A2).
-if hasattr(os, "SCHED_BATCH"):
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
 # What was made up to here lives as long as the process: the collector need not look at it again.
 # And a payload of a few hundred objects per request should not set it off every few requests.
 gc.collect()
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 
-_webhook_view = WebhookView.as_view()
-_health_view = HealthView.as_view()
+# The thread that writes lets go of the interpreter for every statement, and would wait five
+# milliseconds each time to have it back from a busy event loop.
+sys.setswitchinterval(0.0005)
+
+# One instance each: the views keep nothing of a request.
+_webhook_view = WebhookView()
+_health_view = HealthView()
 
 
 class LeanRequest(HttpRequest):
@@ -102,17 +101,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith(WEBHOOKS) and "/" not in path[len(WEBHOOKS) :]:
             request = LeanRequest(scope, receive)
-            response = await _webhook_view(request, name=_name(scope))
+            # ASGI has decoded the path already.
+            response = await _webhook_view.dispatch(request, name=path[len(WEBHOOKS) :])
             return await _answer(response, send)
         if path == "/health":
-            return await _answer(await _health_view(LeanRequest(scope, receive)), send)
+            response = await _health_view.dispatch(LeanRequest(scope, receive))
+            return await _answer(response, send)
     await django_application(scope, receive, send)  # type: ignore[arg-type]
-
-
-def _name(scope: Scope) -> str:
-    """Return the route's name; ASGI has the path percent-decoded already."""
-    name: str = scope["path"][len(WEBHOOKS) :]
-    return name
 
 
 async def _answer(response: HttpResponse, send: Send) -> None:

@@ -16,7 +16,6 @@ from deliveries.acts import Act
 from deliveries.excerpts import excerpt
 from deliveries.lists import LedgerAdmin, RouteFilter, TunedAdmin, is_list, state_mark
 from deliveries.models import Event
-from vault.services import rotate
 
 from .config_files import effective_settings
 from .curl import address, sample
@@ -69,14 +68,12 @@ class NewSecret(Act):
                 level=messages.ERROR,
             )
         given = form.cleaned_data["secret"].strip()
+        secret = rotate_secret(self.row, OVERLAP, given or None)
         if given:
-            rotate(self.row.secrets, given, OVERLAP)
-            Route.objects.filter(pk=self.row.pk).update(insecure_no_auth=False)
             return self.done(
                 _("The secret is stored. Older ones count for another 24 hours."),
                 log=_("Gave it a secret of the sender's."),
             )
-        secret = rotate_secret(self.row, OVERLAP)
         self.log(_("Gave it a new secret."))
         return self.shown_once(
             secret,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -49,7 +50,7 @@ class Accepted:
 class NewConversation:
     """Where the answer to an accepted request will go."""
 
-    agent_id: Any
+    agent_id: UUID
     key: str
     channel_id: int | None
     target: dict[str, Any]
@@ -164,8 +165,9 @@ def _write_together(batch: Sequence[Accepted]) -> list[Result]:
         news = _claim_keys(batch, results)
         news = _spend_limits(batch, news, results)
         stored = [batch[index] for index in news]
-        _write_conversations(stored)
-        write([one.event for one in stored], [one.delivery for one in stored])
+        with bulk.pipelined():
+            _write_conversations(stored)
+            write([one.event for one in stored], [one.delivery for one in stored])
         if any(one.delivery.claim is None for one in stored):
             wake.notify()
     return [results.get(index, Stored()) for index in range(len(batch))]
@@ -177,22 +179,21 @@ def _claim_keys(batch: Sequence[Accepted], results: dict[int, Result]) -> list[i
     for index, one in enumerate(batch):
         first.setdefault(one.key, index)
     now = timezone.now()
-    adapt, at = bulk.id_adapter(), bulk.time_adapter()
+    at = bulk.time_adapter()
     rows = [
-        (key, adapt(batch[index].event.id), batch[index].digest, at(now))
+        (key, batch[index].event.id.hex, batch[index].digest, at(now))
         for key, index in first.items()
     ]
     table = DedupeKey._meta.db_table
     cutoff = now - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
-    written = bulk.insert(
+    zone = "" if connection.vendor == "sqlite" else "+00"
+    written = bulk.upsert(
         DedupeKey,
         ("key", "event_id", "digest", "at"),
         rows,
         # A key past its window is free again, whether or not the purge has been round.
-        conflict=(
-            "ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, "
-            f"digest = excluded.digest, at = excluded.at WHERE {table}.at <= '{at(cutoff)}'"
-        ),
+        "ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, digest = excluded.digest, "
+        f"at = excluded.at WHERE {table}.at <= '{cutoff:%Y-%m-%d %H:%M:%S.%f}{zone}'",
     )
     old: dict[bytes, bytes] = {}
     if written < len(rows):
@@ -231,14 +232,12 @@ def _spend_limits(
                 results[index] = wait
             over += indexes[room:]
         if room:
-            bulk.insert(
+            bulk.upsert(
                 RateWindow,
                 ("route", "second", "accepted"),
                 [(route, second, min(room, len(indexes)))],
-                conflict=(
-                    "ON CONFLICT (route, second) DO UPDATE SET "
-                    f"accepted = {RateWindow._meta.db_table}.accepted + excluded.accepted"
-                ),
+                "ON CONFLICT (route, second) DO UPDATE SET "
+                f"accepted = {RateWindow._meta.db_table}.accepted + excluded.accepted",
             )
     if over:
         DedupeKey.objects.filter(pk__in=[batch[index].key for index in over]).delete()
@@ -261,11 +260,11 @@ def _spent(route: str, second: int) -> tuple[int, int]:
 
 
 def _write_conversations(stored: Sequence[Accepted]) -> None:
-    adapt, at = bulk.id_adapter(), bulk.time_adapter()
+    at = bulk.time_adapter()
     rows = [
         (
-            adapt(one.event.conversation_id),
-            adapt(one.conversation.agent_id),
+            one.event.id.hex,  # see `receive`: one event, one conversation, one id
+            one.conversation.agent_id.hex,
             one.conversation.key,
             one.conversation.channel_id,
             dump(one.conversation.target),

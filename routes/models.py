@@ -24,7 +24,10 @@ class Route(models.Model):
         validators=[
             RegexValidator(
                 NAME_PATTERN,
-                _("Use lower-case letters, digits, hyphens and underscores; start with a letter or digit."),
+                _(
+                    "Use lower-case letters, digits, hyphens and underscores; "
+                    "start with a letter or digit."
+                ),
             )
         ],
     )

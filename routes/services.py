@@ -129,11 +129,20 @@ def remove(name: str) -> None:
         route.delete()
 
 
-def rotate_secret(route: Route, overlap: timedelta) -> str:
-    """Give a route a new secret, to be shown once; the old ones count until the overlap ends."""
+def rotate_secret(route: Route, overlap: timedelta, value: str | None = None) -> str:
+    """Give a route a new secret, generated unless the sender dictates one, and return it.
+
+    The old ones count until the overlap ends. A route that took unsigned requests no longer does.
+    Raises ValidationError for a route of config.yaml.
+    """
     if route.origin == Route.Origin.FILE:
         raise ValidationError(_("The secret of this route is set in config.yaml; change it there."))
-    return rotate(route.secrets, None, overlap).value
+    with transaction.atomic():
+        new = rotate(route.secrets, value, overlap)
+        if route.insecure_no_auth:
+            route.insecure_no_auth = False
+            route.save(update_fields=["insecure_no_auth", "updated_at"])
+    return new.value
 
 
 def effective_secrets(route: Route) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 from tests.gateway.process import Gateway
 
@@ -13,6 +15,29 @@ MakeGateway = Callable[..., Gateway]
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marker of what `make test` repeats on PostgreSQL although it starts processes."""
     config.addinivalue_line("markers", "both_databases: of the processes, also on PostgreSQL")
+    # A transactional test ends with a flush, which takes the default agent and the log channel
+    # with everything else and says so by this signal.
+    post_migrate.connect(_make_what_migrations_made, dispatch_uid="tests")
+
+
+def _make_what_migrations_made(sender: AppConfig, **_signal: object) -> None:
+    from agents.models import Agent
+    from platforms.models import Channel
+
+    if sender.name == "agents" and not Agent.objects.filter(is_default=True).exists():
+        Agent.objects.create(name="default", is_default=True)
+    if sender.name == "platforms" and not Channel.objects.filter(name="log").exists():
+        Channel.objects.create(name="log", kind="log")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """Forget what this process keeps of rows: after a rollback their ids come again."""
+    from deliveries import claims
+    from routes import table
+
+    claims._cache.clear()
+    table._table = None
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,29 @@
 """What goes in and out of the agents' REST API, in the words of spec 002."""
 
-from typing import Any
+from typing import Any, Literal, cast
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from agents.models import Agent
 from deliveries.models import Delivery
+
+FinalStatus = Literal["delivered", "failed", "unreachable"]
+# What `agents.services.check_payload` takes.
+TEXT_MESSAGE = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "enum": ["text"]},
+        "text": {"type": "string", "minLength": 1},
+    },
+    "required": ["type", "text"],
+}
+
+
+@extend_schema_field(TEXT_MESSAGE)
+class PayloadField(serializers.JSONField):
+    """A message, as JSON; the service judges it."""
 
 
 class DeliveryLogSerializer(serializers.ModelSerializer[Delivery]):
@@ -14,14 +33,14 @@ class DeliveryLogSerializer(serializers.ModelSerializer[Delivery]):
     last attempt, if one failed.
     """
 
-    delivery_id = serializers.UUIDField(source="id")
+    delivery_id = serializers.UUIDField(source="id", read_only=True)
     agent_id = serializers.SerializerMethodField()
     final_status = serializers.SerializerMethodField()
     error_class = serializers.SerializerMethodField()
 
     class Meta:
         model = Delivery
-        fields = (
+        fields = read_only_fields = (
             "delivery_id",
             "agent_id",
             "event_type",
@@ -33,11 +52,13 @@ class DeliveryLogSerializer(serializers.ModelSerializer[Delivery]):
             "error_class",
         )
 
+    @extend_schema_field(OpenApiTypes.UUID)
     def get_agent_id(self, delivery: Delivery) -> str:
         return str(self.context["agent_id"])
 
-    def get_final_status(self, delivery: Delivery) -> str | None:
-        return None if delivery.status == Delivery.Status.PENDING else delivery.status
+    def get_final_status(self, delivery: Delivery) -> FinalStatus | None:
+        pending = delivery.status == Delivery.Status.PENDING
+        return None if pending else cast(FinalStatus, delivery.status)
 
     def get_error_class(self, delivery: Delivery) -> str | None:
         return delivery.error_class or None
@@ -50,8 +71,21 @@ class PageSerializer(serializers.Serializer[Any]):
     cursor = serializers.UUIDField(required=False)
 
 
+class RecoveredSerializer(serializers.Serializer[Any]):
+    """How the agent stands after a recover, and how many deliveries are on their way to it."""
+
+    status = serializers.ChoiceField(choices=Agent.Status.choices)
+    pending_count = serializers.IntegerField(min_value=0)
+
+
 class NewMessageSerializer(serializers.Serializer[Any]):
-    """What an agent says, and in which conversation; the service judges the payload."""
+    """What an agent says, and in which conversation."""
 
     conversation_id = serializers.UUIDField()
-    payload = serializers.JSONField()
+    payload = PayloadField()
+
+
+class TakenMessageSerializer(serializers.Serializer[Any]):
+    """What was stored of it."""
+
+    event_id = serializers.UUIDField()

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError as InvalidValue
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -16,9 +17,25 @@ from agents.services import UnknownConversation, post_message, recover
 from .authentication import AgentTokenAuthentication
 from .parsers import BoundedJSONParser
 from .permissions import IsAgentItself
-from .serializers import DeliveryLogSerializer, NewMessageSerializer, PageSerializer
+from .schema import (
+    AGENT_ID,
+    BAD_FIELDS,
+    NEXT_CURSOR,
+    NO_CONVERSATION,
+    NOT_FOUND,
+    TOO_LARGE,
+    UNAUTHORIZED,
+)
+from .serializers import (
+    DeliveryLogSerializer,
+    NewMessageSerializer,
+    PageSerializer,
+    RecoveredSerializer,
+    TakenMessageSerializer,
+)
 
 
+@extend_schema(parameters=[AGENT_ID])
 class AgentView(APIView):
     """An entry for one agent with its own token."""
 
@@ -34,17 +51,33 @@ class AgentView(APIView):
 class RecoverView(AgentView):
     """``POST /agents/<id>/connection/recover``."""
 
+    @extend_schema(
+        operation_id="recover",
+        request=None,
+        responses={200: RecoveredSerializer, 401: UNAUTHORIZED, 404: NOT_FOUND},
+    )
     def post(self, request: Request, agent_id: str) -> Response:
         """Take the agent back; a repeat, or a call without need, changes nothing."""
         agent = self.agent()
         count = recover(agent)
         agent.refresh_from_db(fields=["connection_status"])
-        return Response({"status": agent.connection_status, "pending_count": count})
+        done = {"status": agent.connection_status, "pending_count": count}
+        return Response(RecoveredSerializer(done).data)
 
 
 class DeliveryLogView(AgentView):
     """``GET /agents/<id>/delivery-logs?limit=50&cursor=…``."""
 
+    @extend_schema(
+        operation_id="delivery_logs",
+        parameters=[PageSerializer, NEXT_CURSOR],
+        responses={
+            200: DeliveryLogSerializer(many=True),
+            400: BAD_FIELDS,
+            401: UNAUTHORIZED,
+            404: NOT_FOUND,
+        },
+    )
     def get(self, request: Request, agent_id: str) -> Response:
         """Answer an array, newest first; X-Next-Cursor leads to the next page, if there is one."""
         page = PageSerializer(data=request.query_params)
@@ -61,6 +94,17 @@ class DeliveryLogView(AgentView):
 class MessagesView(AgentView):
     """``POST /agents/<id>/messages``."""
 
+    @extend_schema(
+        operation_id="post_message",
+        request=NewMessageSerializer,
+        responses={
+            202: TakenMessageSerializer,
+            400: BAD_FIELDS,
+            401: UNAUTHORIZED,
+            404: NO_CONVERSATION,
+            413: TOO_LARGE,
+        },
+    )
     def post(self, request: Request, agent_id: str) -> Response:
         """Take what the agent says: 202 once it is stored, with the id of the event."""
         message = NewMessageSerializer(data=request.data)
@@ -72,4 +116,5 @@ class MessagesView(AgentView):
             raise NotFound(str(error)) from None
         except InvalidValue as error:
             raise ValidationError(error.message_dict) from None
-        return Response({"event_id": str(event.pk)}, status=status.HTTP_202_ACCEPTED)
+        taken = TakenMessageSerializer({"event_id": event.pk})
+        return Response(taken.data, status=status.HTTP_202_ACCEPTED)

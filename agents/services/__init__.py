@@ -2,6 +2,7 @@
 
 from agents.selectors import NoDefaultAgent, default_agent
 
+from .agents import make_default
 from .connection import mark_unreachable, recover
 from .messages import UnknownConversation, check_payload, post_message, tell_expired
 from .switching import (
@@ -12,7 +13,7 @@ from .switching import (
     describe_switch,
     propose_switch,
 )
-from .tokens import authenticate, issue_token
+from .tokens import authenticate, issue_token, revoke_token
 
 __all__ = [
     "Consequences",
@@ -26,9 +27,11 @@ __all__ = [
     "default_agent",
     "describe_switch",
     "issue_token",
+    "make_default",
     "mark_unreachable",
     "post_message",
     "propose_switch",
     "recover",
+    "revoke_token",
     "tell_expired",
 ]

@@ -75,7 +75,10 @@ def tell_expired(agent: Agent, delivery: Delivery) -> None:
     One notice stands for all that expired together: while one waits to be sent, no second is
     made.
     """
-    conversation = delivery.conversation
+    # By its id: the ledger may name a conversation that went with its agent.
+    conversation = (
+        Conversation.objects.select_related("channel").filter(pk=delivery.conversation_id).first()
+    )
     if conversation is None or conversation.channel is None:
         logger.warning("Delivery %s expired; its sender has no place to be told", delivery.pk)
         return

@@ -4,10 +4,10 @@ import hashlib
 import secrets
 from datetime import timedelta
 
-from django.db.models import Q
 from django.utils import timezone
 
 from agents.models import Agent, AgentToken
+from agents.selectors import live_tokens
 
 PREFIX = "hsk_"
 RANDOM_BYTES = 32
@@ -24,17 +24,19 @@ def issue_token(agent: Agent) -> str:
     return token
 
 
+def revoke_token(token: AgentToken) -> bool:
+    """End a token now; return whether it was still valid. Its row stays, to tell of it."""
+    now = timezone.now()
+    return bool(live_tokens(now).filter(pk=token.pk).update(not_after=now))
+
+
 def authenticate(token: str) -> AgentToken | None:
     """Return the live token of this text with its agent, or None.
 
     It is looked up by its digest, so timing tells nothing about stored tokens.
     """
     now = timezone.now()
-    found = (
-        AgentToken.objects.select_related("agent")
-        .filter(Q(not_after=None) | Q(not_after__gt=now), digest=_digest(token))
-        .first()
-    )
+    found = live_tokens(now).select_related("agent").filter(digest=_digest(token)).first()
     if found and (found.last_used_at is None or now - found.last_used_at >= LAST_USED_EVERY):
         AgentToken.objects.filter(pk=found.pk).update(last_used_at=now)
     return found

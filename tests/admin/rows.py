@@ -2,8 +2,9 @@
 
 import json
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -11,10 +12,12 @@ from deliveries.models import Attempt, Delivery, Event, Payload
 from deliveries.selectors import first_id_of
 from routes.models import Refusal
 
+_made = count()
+
 
 def id_at(moment: datetime) -> UUID:
-    """Return an id as it would have been made at that moment."""
-    return UUID(int=first_id_of(moment).int | (uuid4().int & 0xFFFFFFFF))
+    """Return an id as it would have been made at that moment; of one moment, the later is larger."""
+    return UUID(int=first_id_of(moment).int | next(_made))
 
 
 def an_event(type_: str = "pull_request", *, age: timedelta = timedelta(), **fields: Any) -> Event:

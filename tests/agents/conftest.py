@@ -20,12 +20,6 @@ from .receiver import Receiver, serve
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTAwMDE="
 
 
-@pytest.fixture(autouse=True)
-def _no_destination_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A runner keeps destinations by lane id, and every test counts its lanes anew.
-    monkeypatch.setattr("deliveries.claims._cache", {})
-
-
 @pytest.fixture
 def receiver(settings: Settings) -> Iterator[Receiver]:
     settings.OUTBOUND_ALLOW_PRIVATE = True

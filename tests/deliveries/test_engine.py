@@ -1,6 +1,7 @@
 """The engine: what is due goes out, once, by its verdict and its ladder."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 import time_machine
@@ -84,7 +85,7 @@ def test_a_delivery_climbs_the_whole_ladder_and_its_destination_is_given_up():
             .order_by("number")
             .values_list("started_at", flat=True)
         )
-    waits = [(b - a).total_seconds() for a, b in zip(started, started[1:], strict=False)]
+    waits = [(b - a).total_seconds() for a, b in pairwise(started)]
     assert waits == list(AGENT_LADDER.rungs)
     assert place.gave_up == 1
     assert delivery.status == "pending"
@@ -198,7 +199,9 @@ def test_redeliver_sends_again_under_the_same_id():
     assert [message.id for message in place.sent] == [delivery.pk, delivery.pk]
     assert (delivery.status, delivery.attempt_count) == ("delivered", 2)
     assert list(
-        Attempt.objects.filter(delivery=delivery).order_by("number").values_list("trigger", flat=True)
+        Attempt.objects.filter(delivery=delivery)
+        .order_by("number")
+        .values_list("trigger", flat=True)
     ) == ["auto", "manual"]
 
 

@@ -29,9 +29,3 @@ def no_github_login(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     github_login.forget()
     yield
     github_login.forget()
-
-
-@pytest.fixture(autouse=True)
-def no_loaded_destinations(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Rows of another test have had the same ids.
-    monkeypatch.setattr("deliveries.claims._cache", {})
