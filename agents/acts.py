@@ -246,8 +246,8 @@ class RevokeForm(forms.Form):
         empty_label=None,
     )
 
-    def __init__(self, *args: Any, initial: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(*args, initial=initial, **kwargs)
+    def __init__(self, data: Any, *, initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial)
         self.fields["token"].queryset = initial["tokens"]  # type: ignore[attr-defined]
 
 
@@ -278,6 +278,6 @@ class RevokeToken(Act):
         revoke_token(token)
         told = {"token": token}
         return self.done(
-            _("%(token)s is revoked: whoever uses it is refused from now on.") % told,
-            log=_("Revoked %(token)s.") % told,
+            _("The token %(token)s is revoked: whoever uses it is refused from now on.") % told,
+            log=_("Revoked the token %(token)s.") % told,
         )

@@ -37,12 +37,12 @@ def latest_trace(conversation: Conversation) -> UUID | None:
     """Return the trace of what the agent got last in a conversation, if it is among the latest.
 
     The ledger has no index by conversation, which every event would pay for; so the search is
-    bounded: the event that the conversation is named after, else the agent's latest deliveries.
+    bounded: the event whose id the conversation has (a conversation of one event does), else the
+    agent's latest deliveries.
     """
-    try:
-        return Event.objects.values_list("trace", flat=True).get(pk=UUID(conversation.key))
-    except (ValueError, Event.DoesNotExist):
-        pass
+    own = Event.objects.filter(pk=conversation.pk).values_list("trace", flat=True).first()
+    if own is not None:
+        return own
     latest = (
         Delivery.objects.filter(lane_id=conversation.agent.lane_id)
         .order_by("-id")

@@ -1,4 +1,4 @@
-"""A load generator: keep-alive connections that post prepared requests as fast as they are answered.
+"""A load generator: keep-alive connections that post prepared requests.
 
 One process, one loop. Every request has its own delivery id; what was accepted is remembered, so
 that it can be asked for afterwards.

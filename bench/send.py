@@ -2,9 +2,9 @@
 
     python -m bench.send [--database sqlite|postgresql] [--rounds 3] [--deliveries 2000]
 
-The cluster runs on core 0, fifty endpoints on addresses of their own on core 1. Attempts are durable
-in both. Then: what black holes do to the others, how soon a first attempt starts, how punctual the
-rungs are. At the end every delivery is looked up at its receiver.
+The cluster runs on core 0, fifty endpoints on addresses of their own on core 1. Attempts are
+durable in both. Then: what black holes do to the others, how soon a first attempt starts, how
+punctual the rungs are. At the end every delivery is looked up at its receiver.
 """
 
 import argparse
@@ -128,7 +128,7 @@ class Bench:
 
     def shell(self, code: str) -> str:
         """Run code in a shell of Hermes."""
-        return machine.manage(self.env, "shell", "-c", code)
+        return machine.manage(self.env, "shell", "--no-imports", "-c", code)
 
     def arrivals(self) -> list[tuple[int, float, str]]:
         """Return what arrived so far: endpoint, unix time, delivery id."""

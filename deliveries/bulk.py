@@ -14,49 +14,73 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import Model
 
 Row = Sequence[Any]
+Always = tuple[tuple[str, str], ...]
 
 
-def insert(model: type[Model], columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+def insert(
+    model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], always: Always = ()
+) -> None:
     """Insert rows inside the caller's transaction.
 
     ``columns`` are column names. UUIDs are given in hex, JSON as text, times as `time_adapter`
-    makes them.
+    makes them. ``always`` names columns that have one value in every row, as an SQL literal: what
+    need not be bound costs nothing.
     """
     if rows:
-        _write(model, columns, rows, "")
+        with connection.wrap_database_errors:
+            _write(model, columns, rows, "", always)
 
 
 def upsert(
     model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], conflict: str
-) -> int:
-    """Insert rows with an ON CONFLICT clause; return how many were inserted or updated."""
-    return sum(cursor.rowcount for cursor in _write(model, columns, rows, conflict))
+) -> list[Any]:
+    """Insert rows with an ON CONFLICT clause; return cursors whose ``rowcount`` together is how
+    many were inserted or updated, to be read when the pipeline they are in has ended."""
+    with connection.wrap_database_errors:
+        return _write(model, columns, rows, conflict)
+
+
+def ask(sql: str, parameters: Sequence[Any]) -> Any:
+    """Run a query with ``%s`` for its parameters; return the cursor, to be read when the pipeline
+    it is in has ended."""
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    with connection.wrap_database_errors:
+        if connection.vendor == "postgresql":
+            return _binary_cursor(raw).execute(sql, parameters)
+        return raw.execute(sql.replace("%s", "?"), parameters)
 
 
 @contextmanager
 def pipelined() -> Iterator[None]:
-    """Send the inserts of this block without waiting for each: PostgreSQL answers them together."""
+    """Send what is in this block without waiting for each: PostgreSQL answers it together."""
     if connection.vendor != "postgresql":
         yield
         return
     connection.ensure_connection()
     raw: Any = connection.connection
-    with raw.pipeline():
+    with connection.wrap_database_errors, raw.pipeline():
         yield
 
 
 def _write(
-    model: type[Model], columns: tuple[str, ...], rows: Sequence[Row], conflict: str
+    model: type[Model],
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    conflict: str,
+    always: Always = (),
 ) -> list[Any]:
     database = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for every attribute
     database.ensure_connection()
     raw: Any = database.connection
     if database.vendor == "postgresql":
-        sql = _unnest_sql(model, columns) + conflict
-        return [_binary_cursor(raw).execute(sql, [list(column) for column in zip(*rows, strict=True)])]
+        sql = _unnest_sql(model, columns, always) + conflict
+        return [
+            _binary_cursor(raw).execute(sql, [list(column) for column in zip(*rows, strict=True)])
+        ]
     cursors, start = [], 0
     for size in _SIZES:
-        sql = _values_sql(model, columns, size) + conflict
+        sql = _values_sql(model, columns, always, size) + conflict
         while len(rows) - start >= size:
             values = [value for row in rows[start : start + size] for value in row]
             # Straight to the driver: Django's cursor rewrites every statement.
@@ -84,8 +108,8 @@ def _binary_cursor(raw: Any) -> Any:
     return psycopg.Cursor(raw)
 
 
-def _insert_into(model: type[Model], columns: tuple[str, ...]) -> str:
-    names = ", ".join(f'"{name}"' for name in columns)
+def _insert_into(model: type[Model], columns: tuple[str, ...], always: Always) -> str:
+    names = ", ".join(f'"{name}"' for name in (*columns, *(name for name, _ in always)))
     return f'INSERT INTO "{model._meta.db_table}" ({names}) '
 
 
@@ -96,9 +120,9 @@ _SIZES = (32, 16, 8, 4, 2, 1)
 
 
 @lru_cache(maxsize=256)
-def _values_sql(model: type[Model], columns: tuple[str, ...], count: int) -> str:
-    marks = f"({', '.join('?' * len(columns))})"
-    return f"{_insert_into(model, columns)}VALUES {', '.join([marks] * count)} "
+def _values_sql(model: type[Model], columns: tuple[str, ...], always: Always, count: int) -> str:
+    marks = f"({', '.join([*'?' * len(columns), *(literal for _, literal in always)])})"
+    return f"{_insert_into(model, columns, always)}VALUES {', '.join([marks] * count)} "
 
 
 # What is bound for a type, and how the server makes the type of it: the driver turns texts and
@@ -112,17 +136,17 @@ _BOUND_AS = {
 
 
 @lru_cache(maxsize=64)
-def _unnest_sql(model: type[Model], columns: tuple[str, ...]) -> str:
+def _unnest_sql(model: type[Model], columns: tuple[str, ...], always: Always) -> str:
     """Return an INSERT … SELECT FROM unnest with one binary array parameter per column."""
     by_column = {field.column: field for field in model._meta.concrete_fields}
     arrays, picks = [], []
     for name in columns:
         kind = by_column[name].db_type(connection) or "text"
-        sent, pick = _BOUND_AS.get(kind.split("(")[0], (kind, '{}'))
+        sent, pick = _BOUND_AS.get(kind.split("(")[0], (kind, "{}"))
         arrays.append(f"%b::{sent}[]")
         picks.append(pick.format(f'u."{name}"'))
+    picks += [literal for _, literal in always]
     names = ", ".join(f'"{name}"' for name in columns)
-    return (
-        f"{_insert_into(model, columns)}"
-        f"SELECT {', '.join(picks)} FROM unnest({', '.join(arrays)}) AS u({names}) "
-    )
+    source = f"unnest({', '.join(arrays)}) AS u({names}) "
+    into = _insert_into(model, columns, always)
+    return f"{into}SELECT {', '.join(picks)} FROM {source}"  # noqa: S608  names of our own

@@ -1,9 +1,13 @@
 """What the engine asks of a place it can send to; agents and channels register here."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from .ladder import Ladder
+from django.db import DatabaseError
+from django.utils.translation import gettext as _
+
+from .ladder import AGENT_LADDER, Ladder, Top
 from .outcomes import Message, Outcome
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ class Destination(Protocol):
         ...
 
 
+logger = logging.getLogger(__name__)
+
 Loader = Callable[[Iterable["Lane"]], Mapping[int, Destination]]
 
 _loaders: dict[str, Loader] = {}
@@ -52,6 +58,39 @@ def register(kind: str, loader: Loader) -> None:
     _loaders[kind] = loader
 
 
+class Unloadable:
+    """Stands in for a destination whose settings can't be read (no key opens its secret …).
+
+    What is for it climbs the ladder, as an operator can mend this.
+    """
+
+    ladder = Ladder(AGENT_LADDER.rungs, Top.FAIL)
+    budget = 10.0
+
+    def __init__(self, error: Exception) -> None:
+        self._fault = type(error).__name__  # its text may hold what could not be read
+
+    def send(self, message: Message) -> Outcome:
+        """Return a retry that names the fault."""
+        return Outcome.retry(
+            "unloadable",
+            _("The settings of this destination can't be read (%(fault)s); see the log.")
+            % {"fault": self._fault},
+        )
+
+    def answered(self, delivery: "Delivery", message: Message, outcome: Outcome) -> None:
+        """Do nothing: it delivers nothing."""
+
+    def faulted(self, outcome: Outcome) -> None:
+        """Do nothing: nobody can be told."""
+
+    def give_up(self) -> None:
+        """Do nothing: its ladder ends with the delivery."""
+
+    def expired(self, delivery: "Delivery") -> None:
+        """Do nothing: nobody can be told."""
+
+
 def load(lanes: Iterable["Lane"]) -> dict[int, Destination]:
     """Return the destinations of these lanes by lane id, with one loader call per kind."""
     by_kind: dict[str, list[Lane]] = {}
@@ -59,5 +98,22 @@ def load(lanes: Iterable["Lane"]) -> dict[int, Destination]:
         by_kind.setdefault(lane.kind, []).append(lane)
     found: dict[int, Destination] = {}
     for kind, group in by_kind.items():
-        found.update(_loaders[kind](group))
+        try:
+            found.update(_loaders[kind](group))
+        except DatabaseError:
+            raise
+        except Exception:
+            # One of them is broken; the others must not suffer.
+            for lane in group:
+                found.update(_load_alone(lane))
     return found
+
+
+def _load_alone(lane: "Lane") -> Mapping[int, Destination]:
+    try:
+        return _loaders[lane.kind]([lane])
+    except DatabaseError:
+        raise
+    except Exception as error:
+        logger.exception("lane %s: its destination can't be loaded", lane.label)
+        return {lane.pk: Unloadable(error)}

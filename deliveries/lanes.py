@@ -15,6 +15,7 @@ def sync_lane(lane_id: int | None, *, kind: str, label: str, cap: int) -> int:
 
     Counts the version up, so that every runner loads the destination anew before its next send.
     """
+    cap = max(1, cap)  # a cap of 0 would hold the lane without saying so
     if lane_id is None:
         return Lane.objects.create(kind=kind, label=label, cap=cap).pk
     Lane.objects.filter(pk=lane_id).update(label=label, cap=cap, version=F("version") + 1)
@@ -40,9 +41,7 @@ def release(lane_id: int) -> int:
         changed = (
             Lane.objects.filter(pk=lane_id)
             .exclude(state=Lane.State.OPEN)
-            .update(
-                state=Lane.State.FLUSHING, failures=0, ease=EASE, version=F("version") + 1
-            )
+            .update(state=Lane.State.FLUSHING, failures=0, ease=EASE, version=F("version") + 1)
         )
         waiting = Delivery.objects.filter(pending_lane=lane_id)
         if changed:

@@ -60,9 +60,15 @@ _EVENT = (
 _PAYLOAD = ("id", "body")
 _DELIVERY = (
     "id", "event_id", "lane_id", "pending_lane", "conversation_id", "event_type", "target",
-    "metadata", "status", "attempt_count", "failures", "next_attempt_at", "claim", "trigger",
-    "created_at", "error_class", "progress",
+    "metadata", "next_attempt_at", "claim", "trigger", "created_at",
 )  # fmt: skip
+_EVERY_DELIVERY = (
+    ("status", f"'{Delivery.Status.PENDING.value}'"),
+    ("attempt_count", "0"),
+    ("failures", "0"),
+    ("error_class", "''"),
+    ("progress", "'{}'"),
+)
 
 
 def record(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None:
@@ -97,13 +103,13 @@ def write(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None
             (
                 new.id.hex, new.event.id.hex, new.lane_id, new.lane_id,
                 _hex(new.conversation_id), new.event_type, dump(new.target), dump(new.metadata),
-                Delivery.Status.PENDING.value, 0, 0,
                 at(new.lease_until or new.event.received_at), _hex(new.claim),
                 (Trigger.DIRECT if new.claim else Trigger.AUTO).value,
-                at(new.event.received_at), "", "{}",
+                at(new.event.received_at),
             )
             for new in deliveries
         ],
+        _EVERY_DELIVERY,
     )  # fmt: skip
 
 

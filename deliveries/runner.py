@@ -7,26 +7,32 @@ cycles the runner sleeps until a wake-up, an outcome, or the next due moment.
 import logging
 import time
 from collections import deque
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from .claims import Claimed, claim, next_due
 from .models import Lane
-from .results import Result, record_results
+from .results import Result, record_results, record_singly
 from .sending import send
-from .transactions import write_transaction
+from .transactions import engine_transaction
 
 logger = logging.getLogger(__name__)
 
 # The net below the wake-ups, in seconds: other machines and hints that got lost.
 POLL = 0.25
-# After a claim that left due rows for want of room: something finishes soon, perhaps elsewhere.
-CROWDED_POLL = 0.02
+# A send that has been out for so long, in seconds, waits for the other side and costs nothing but
+# its thread: it gives its place to another. So many slow ones for each place, and no more.
+SLOW = 1.0
+SLOW_PER_PLACE = 3
+# After a cycle that failed, in seconds: the database is away or busy.
+PATIENCE = 0.5
 
 
 class Ear(Protocol):
@@ -38,66 +44,111 @@ class Ear(Protocol):
     def wait(self, seconds: float) -> None: ...
 
 
-class LaneRunner:
-    """Sends what is due, under one claim token."""
+class Deaf:
+    """An ear that hears nothing, for a runner that does not wait."""
 
-    def __init__(self, executor: Executor, threads: int, ear: Ear | None = None) -> None:
+    stopping = False
+
+    def nudge(self) -> None:
+        """Do nothing."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
+        time.sleep(max(0.0, seconds))
+
+
+class LaneRunner:
+    """Sends what is due, under one claim token; ``places`` is how many quick sends at a time."""
+
+    def __init__(self, executor: Executor, places: int, ear: Ear | None = None) -> None:
         self.token: UUID = uuid4()
         self._executor = executor
-        self._threads = threads
-        self._ear = ear
+        self._places = places
+        self._ear = ear or Deaf()
         self._finished: deque[Result] = deque()
-        self._in_flight = 0
-        self._crowded = False
+        # When each send that has no outcome written yet was started, on the monotonic clock.
+        self._out: dict[int, float] = {}
+        self._looked_at = timezone.now()
+        self._more = False
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing is in flight or waits to be written."""
-        return not self._in_flight and not self._finished
+        """Return whether nothing is in flight, waits to be written, or may be claimed at once."""
+        return not self._out and not self._more
 
     def cycle(self, *, claiming: bool = True) -> int:
         """Write the outcomes that came in, claim what is due, hand it to the threads.
 
-        Returns how many deliveries were claimed.
+        Returns how many deliveries were claimed. Raises when the database is not to be had; the
+        outcomes are kept for the next cycle.
         """
-        finished = [self._finished.popleft() for _ in range(len(self._finished))]
-        room = self._threads - self._in_flight + len(finished) if claiming else 0
-        now = timezone.now()
-        if not finished and not (room and self._has_work(now)):
+        finished = list(self._finished)
+        room = self._room(finished) if claiming else 0
+        self._looked_at = now = timezone.now()
+        self._more = False
+        if not finished and not (room > 0 and self._has_work(now)):
             return 0
-        claimed: list[Claimed] = []
-        try:
-            with write_transaction():
-                record_results(finished, now)
-                if room:
-                    claimed, self._crowded = claim(self.token, room, now)
-        except Exception:
-            self._finished.extendleft(reversed(finished))  # nothing was written: once more
-            raise
-        self._in_flight += len(claimed) - len(finished)
+        claimed = self._write(finished, room, now)
+        for result in finished:
+            self._finished.popleft()
+            del self._out[id(result.claimed)]
         for item in claimed:
+            self._out[id(item)] = time.monotonic()
             self._executor.submit(self._work, item)
         return len(claimed)
 
     def sleep(self, longest: float) -> None:
-        """Wait for a hint, an outcome, or the next due moment; at most so many seconds."""
-        assert self._ear is not None
-        if self._finished:
+        """Wait for a hint, an outcome, or the next due moment; at most so many seconds.
+
+        What was due already and is still there waits for a place or for its lane's cap, so for an
+        outcome: ours wakes us, and another runner claims what comes after its own.
+        """
+        if self._finished or self._more:
             return
-        wait = min(longest, CROWDED_POLL if self._crowded else POLL)
-        due = next_due()
-        if due is not None and not self._crowded:
+        wait = min(longest, POLL)
+        due = next_due(after=self._looked_at)
+        if due is not None:
             wait = min(wait, (due - timezone.now()).total_seconds())
         self._ear.wait(wait)
 
     def drain(self, seconds: float) -> None:
         """Claim nothing more; write what is in flight as it comes in, for so many seconds."""
-        assert self._ear is not None
         deadline = time.monotonic() + seconds
+        self._more = False
         while not self.idle and time.monotonic() < deadline:
             if not self._finished:
                 self._ear.wait(min(POLL, deadline - time.monotonic()))
-            self.cycle(claiming=False)
+            try:
+                self.cycle(claiming=False)
+            except Exception:
+                logger.exception("outcomes could not be written")
+                pause_after_fault()
+
+    def _room(self, finished: list[Result]) -> int:
+        """Return how many more sends may start now."""
+        over = {id(result.claimed) for result in finished}
+        slow_since = time.monotonic() - SLOW
+        ages = [started for item, started in self._out.items() if item not in over]
+        quick = sum(started > slow_since for started in ages)
+        return min(self._places - quick, self._places * (1 + SLOW_PER_PLACE) - len(ages))
+
+    def _write(self, finished: list[Result], room: int, now: datetime) -> list[Claimed]:
+        """Write outcomes and claim, in one transaction; apart where that does not work."""
+        claimed: list[Claimed] = []
+        try:
+            with engine_transaction():
+                record_results(finished, now)
+                if room > 0:
+                    claimed, self._more = claim(self.token, room, now)
+        except Exception:
+            if not finished:
+                raise
+            logger.exception("outcomes could not be written together")
+            renew_connection()
+            record_singly(finished, now)
+            self._more = room > 0
+            return []
+        return claimed
 
     def _has_work(self, now: datetime) -> bool:
         due = next_due()
@@ -107,8 +158,7 @@ class LaneRunner:
 
     def _work(self, item: Claimed) -> None:
         self._finished.append(send(item))
-        if self._ear is not None:
-            self._ear.nudge()
+        self._ear.nudge()
 
 
 _pool: ThreadPoolExecutor | None = None
@@ -118,16 +168,30 @@ def thread_pool() -> ThreadPoolExecutor:
     """Return this process' sender threads; they outlive a slice, and so do their connections."""
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(settings.SENDER_THREADS, thread_name_prefix="sender")
+        most = settings.SENDER_THREADS * (1 + SLOW_PER_PLACE)  # it starts none before it needs it
+        _pool = ThreadPoolExecutor(most, thread_name_prefix="sender")
     return _pool
+
+
+def renew_connection() -> None:
+    """Drop a database connection that is broken, so that the next query opens another."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def pause_after_fault() -> None:
+    """Wait a moment for the database to come back."""
+    renew_connection()
+    time.sleep(PATIENCE)
 
 
 class InPlace(Executor):
     """Runs what is submitted at once, in the caller's thread."""
 
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def, override]
-        """Call ``fn`` and return nothing: the runner reads results from its own queue."""
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``fn``; the runner reads results from its own queue and not from the future."""
         fn(*args, **kwargs)
+        return Future()
 
 
 def run_until_idle() -> int:

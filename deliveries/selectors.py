@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ def first_id_of(moment: datetime) -> UUID:
 
 
 def runner_age() -> timedelta | None:
-    """Return how long ago the oldest runner slot gave its heartbeat; None when none ever did."""
-    oldest = Runner.objects.order_by("beat_at").values_list("beat_at", flat=True).first()
+    """Return how long ago the most silent of our runners beat; None when none is at work."""
+    slots = Runner.objects.filter(slot__lt=settings.RUNNERS)
+    oldest = slots.order_by("beat_at").values_list("beat_at", flat=True).first()
     return None if oldest is None else timezone.now() - oldest

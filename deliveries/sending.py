@@ -26,4 +26,6 @@ def send(claimed: Claimed) -> Result:
 def _send(claimed: Claimed) -> Outcome:
     if claimed.destination is None:
         return Outcome.failed("no_destination", "The agent or channel no longer exists.")
+    if claimed.message is None:
+        return Outcome.failed("no_payload", "What was to be sent is gone or unreadable.")
     return claimed.destination.send(claimed.message)

@@ -8,39 +8,40 @@ from django.db import transaction
 from django.utils import timezone
 
 from . import wake
-from .claims import load_destinations, prepare, write_attempts
+from .claims import lease_end, load_destinations, note_interrupted, prepare, write_attempts
 from .lanes import hold, release, touch
 from .models import Delivery, Event, Payload
 from .outcomes import Outcome, Trigger, Verdict
 from .record import NewDelivery, NewEvent, record
-from .results import record_results
+from .results import record_singly
 from .sending import send
-from .transactions import write_transaction
+from .transactions import engine_transaction, write_transaction
 
 __all__ = ["hold", "redeliver", "release", "replay", "send_direct", "touch"]
 
 
 def redeliver(delivery: Delivery) -> bool:
-    """Send a delivery once more, now, under its own id; its ladder starts again.
+    """Send a delivery once more, now, under its own id; its ladder and its 24 h start again.
 
     Returns False when it is in flight at this moment. On a held lane it waits with the others.
     """
-    with transaction.atomic():
-        now = timezone.now()
-        changed = (
-            Delivery.objects.filter(pk=delivery.pk)
-            .exclude(claim__isnull=False, next_attempt_at__gt=now)
-            .update(
-                status=Delivery.Status.PENDING,
-                pending_lane=delivery.lane_id,
-                next_attempt_at=now,
-                claim=None,
-                failures=0,
-                trigger=Trigger.MANUAL,
-                completed_at=None,
-                latency_ms=None,
-                error_class="",
-            )
+    now = timezone.now()
+    with engine_transaction():
+        free = Delivery.objects.filter(pk=delivery.pk).exclude(
+            claim__isnull=False, next_attempt_at__gt=now
+        )
+        note_interrupted(list(free.filter(claim__isnull=False).values_list("pk", flat=True)))
+        changed = free.update(
+            status=Delivery.Status.PENDING,
+            pending_lane=delivery.lane_id,
+            next_attempt_at=now,
+            claim=None,
+            failures=0,
+            trigger=Trigger.MANUAL,
+            redelivered_at=now,
+            completed_at=None,
+            latency_ms=None,
+            error_class="",
         )
         wake.notify()
     return bool(changed)
@@ -86,19 +87,28 @@ def send_direct(delivery_id: UUID, token: UUID) -> Outcome:
     """Send a delivery that was recorded with its claim, in this thread, once, and write the end.
 
     A temporary failure is final here: whoever waits is told, and will ask again (spec 001,
-    direct delivery).
+    direct delivery). Only one verdict is ``retry``: this came too late, and a runner has or will
+    have the delivery.
     """
     now = timezone.now()
     delivery = Delivery.objects.select_related("lane").get(pk=delivery_id)
-    delivery.attempt_count = 1
     destinations = load_destinations([delivery.lane])
-    [claimed] = prepare([delivery], destinations, token, now)
+    delivery.attempt_count += 1
+    lanes = {delivery.lane_id: delivery.lane}
+    [claimed] = prepare([delivery], lanes, destinations, token, now)
     with write_transaction():
-        Delivery.objects.filter(pk=delivery_id, claim=token).update(attempt_count=1)
+        # The whole of its time, however long it waited for this thread.
+        ours = Delivery.objects.filter(
+            pk=delivery_id, claim=token, next_attempt_at__gt=now, pending_lane__isnull=False
+        ).update(
+            attempt_count=delivery.attempt_count,
+            next_attempt_at=lease_end(destinations.get(delivery.lane_id), now),
+        )
+        if not ours:
+            return Outcome.retry("late", "It was not begun in time; a runner sends it.")
         write_attempts([claimed])
     result = send(claimed)
     if result.outcome.verdict == Verdict.RETRY:
         result.outcome = replace(result.outcome, verdict=Verdict.FAILED)
-    with write_transaction():
-        record_results([result], timezone.now())
+    record_singly([result], timezone.now())
     return result.outcome

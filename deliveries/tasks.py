@@ -2,16 +2,16 @@
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from .models import Runner
-from .runner import LaneRunner, thread_pool
+from .runner import LaneRunner, pause_after_fault, thread_pool
 from .wake import Ear
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 # is enqueued before it ends and takes the slot over; until then the slice goes on.
 SLICE_SECONDS = 12.0
 # With no successor in sight (a frozen cluster) a slice ends all the same, within Q_CLUSTER's
-# timeout; the silence of the heartbeat then brings the watchdog.
-LONGEST_SECONDS = 30.0
+# timeout. The watchdog sees the wait for a successor, and acts before that.
+LONGEST_SECONDS = 40.0
 # The sends in flight when a slice ends: a destination's budget and a little more.
 DRAIN_SECONDS = 15.0
 BEAT_SECONDS = 1.0
@@ -53,24 +53,22 @@ def _run_slice(slot: int, token: UUID, ear: Ear) -> str:
     beaten = started
     handing_over = False
     sent = 0
-    while not ear.stopping:
-        age = time.monotonic() - started
-        if age > LONGEST_SECONDS:
-            break
-        if age > SLICE_SECONDS and not handing_over:
-            async_task("deliveries.tasks.run_lanes", slot, str(token))
-            handing_over = True
-        if time.monotonic() - beaten > BEAT_SECONDS:
-            if not _beat(slot, token):
-                break  # the successor has the slot
-            beaten = time.monotonic()
+    while not ear.stopping and (age := time.monotonic() - started) < LONGEST_SECONDS:
         try:
+            if age > SLICE_SECONDS and not handing_over:
+                _hand_over(slot, token)
+                handing_over = True
+            if time.monotonic() - beaten > BEAT_SECONDS:
+                if not _beat(slot, token):
+                    break  # the successor has the slot
+                beaten = time.monotonic()
             sent += runner.cycle()
+            runner.sleep(BEAT_SECONDS)
         except Exception:
             # The database is away or busy: nothing is lost, the leases run. Try again shortly.
             logger.exception("runner %s: a cycle failed", slot)
-            time.sleep(0.5)
-        runner.sleep(BEAT_SECONDS)
+            pause_after_fault()
+    _let_go(slot, token)
     runner.drain(DRAIN_SECONDS)
     return f"{sent} attempts"
 
@@ -79,23 +77,38 @@ def _take_slot(slot: int, token: UUID, predecessor: UUID | None) -> bool:
     now = timezone.now()
     with transaction.atomic():
         mine = Runner.objects.filter(slot=slot)
-        if predecessor is not None and mine.filter(token=predecessor).update(
-            token=token, beat_at=now
-        ):
+        taken = {"token": token, "beat_at": now, "handover_at": None}
+        if predecessor is not None and mine.filter(token=predecessor).update(**taken):
             return True
-        if mine.filter(beat_at__lt=now - STALE).update(token=token, beat_at=now):
+        if mine.exclude(beat_at__range=_fresh()).update(**taken):
             return True
-        _row, created = Runner.objects.get_or_create(
-            slot=slot, defaults={"token": token, "beat_at": now}
-        )
+        _row, created = Runner.objects.get_or_create(slot=slot, defaults=taken)
         return created
+
+
+def _fresh() -> tuple[datetime, datetime]:
+    """Return when a runner that is alive has beaten; not later, as a clock can be set back."""
+    now = timezone.now()
+    return now - STALE, now + STALE
+
+
+def _hand_over(slot: int, token: UUID) -> None:
+    """Enqueue a successor, and note since when it is waited for."""
+    async_task("deliveries.tasks.run_lanes", slot, str(token))
+    Runner.objects.filter(slot=slot, token=token).update(handover_at=timezone.now())
 
 
 def _beat(slot: int, token: UUID) -> bool:
     """Write the heartbeat; return whether the slot is still ours."""
-    return bool(
-        Runner.objects.filter(slot=slot, token=token).update(beat_at=timezone.now())
-    )
+    return bool(Runner.objects.filter(slot=slot, token=token).update(beat_at=timezone.now()))
+
+
+def _let_go(slot: int, token: UUID) -> None:
+    """Leave the slot to whoever comes, if nobody has taken it over."""
+    try:
+        Runner.objects.filter(slot=slot, token=token).delete()
+    except DatabaseError:
+        logger.exception("runner %s: its slot will be free when its heartbeat is old", slot)
 
 
 def ensure_runners() -> int:
@@ -103,10 +116,17 @@ def ensure_runners() -> int:
 
     Safe at any time: a runner that finds its slot taken ends at once.
     """
-    fresh = set(
-        Runner.objects.filter(beat_at__gte=timezone.now() - STALE).values_list("slot", flat=True)
-    )
-    silent = [slot for slot in range(settings.RUNNERS) if slot not in fresh]
-    for slot in silent:
+    alive = Runner.objects.filter(beat_at__range=_fresh())
+    silent = set(range(settings.RUNNERS)) - set(alive.values_list("slot", flat=True))
+    for slot in sorted(silent):
         async_task("deliveries.tasks.run_lanes", slot)
     return len(silent)
+
+
+def replace_runners() -> None:
+    """Enqueue a runner for every slot, to take it from whoever has it and may be no more."""
+    holders = dict(Runner.objects.values_list("slot", "token"))
+    for slot in range(settings.RUNNERS):
+        async_task(
+            "deliveries.tasks.run_lanes", slot, str(holders[slot]) if slot in holders else None
+        )

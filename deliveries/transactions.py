@@ -1,4 +1,4 @@
-"""One writer at a time on SQLite, in a queue instead of a scramble."""
+"""Who writes when: one writer at a time on SQLite, one engine at a time everywhere."""
 
 import fcntl
 import os
@@ -6,7 +6,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
+
+
+@contextmanager
+def reconnecting() -> Iterator[None]:
+    """Drop a connection that broke inside, so that this thread's next query opens another.
+
+    Django does so between its own requests; a thread that lives outside them would keep a dead
+    connection for ever.
+    """
+    try:
+        yield
+    except Error:
+        connection.close_if_unusable_or_obsolete()
+        raise
 
 
 @contextmanager
@@ -55,16 +69,19 @@ def _lock_file() -> int | None:
     return _lock[2]
 
 
-def lock_claims() -> None:
-    """Let no other runner claim until this transaction ends (PostgreSQL; SQLite has one writer).
+@contextmanager
+def engine_transaction() -> Iterator[None]:
+    """Open a `write_transaction` of the engine; on every database they follow one another.
 
     A claim counts what is in flight on each lane before it takes more; two of them side by side
-    would count the same and take twice the cap.
+    would count the same and take twice the cap. And each writes rows of many lanes, in the order
+    in which outcomes came in: side by side they would wait for each other in a circle.
     """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
+    with write_transaction():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ENGINE])
+        yield
 
 
-_CLAIM_LOCK = 0x4865726D6573  # any constant; this one spells "Hermes"
-
+_ENGINE = 0x4865726D6573  # any constant; this one spells "Hermes"

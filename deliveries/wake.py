@@ -22,9 +22,9 @@ def notify() -> None:
     transaction.on_commit(_wake)
 
 
-def stop() -> None:
-    """Ask every runner of this machine to finish what is in flight and end."""
-    _broadcast(STOP)
+def stop() -> int:
+    """Ask every runner of this machine to finish what is in flight and end; return how many."""
+    return _broadcast(STOP)
 
 
 def _wake() -> None:
@@ -38,7 +38,8 @@ def _folder() -> Path:
 _sender: tuple[int, socket.socket] | None = None
 
 
-def _broadcast(message: bytes) -> None:
+def _broadcast(message: bytes) -> int:
+    """Send to whoever listens; return how many do."""
     global _sender
     if _sender is None or _sender[0] != os.getpid():
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -47,19 +48,22 @@ def _broadcast(message: bytes) -> None:
     try:
         names = os.listdir(_folder())
     except FileNotFoundError:
-        return
+        return 0
+    listening = 0
     for name in names:
         if not name.endswith(".wake"):
             continue
         path = _folder() / name
         try:
             _sender[1].sendto(message, str(path))
+            listening += 1
         except BlockingIOError:
-            pass  # its buffer is full of hints already
+            listening += 1  # its buffer is full of hints already
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)  # left behind by a runner that was killed
         except FileNotFoundError:
             pass
+    return listening
 
 
 class Ear:
@@ -73,26 +77,34 @@ class Ear:
         self._hints = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._hints.setblocking(False)
         self._hints.bind(str(self._path))
-        self._pipe_out, self._pipe_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Objects and not bare descriptors: a thread that ends late must not write into whatever
+        # has got the number since.
+        self._nudged, self._nudging = socket.socketpair()
+        self._nudged.setblocking(False)
+        self._nudging.setblocking(False)
+        # Not select(): connections kept by many threads may have used up its 1024 descriptors.
+        self._poll = select.poll()
+        self._poll.register(self._hints, select.POLLIN)
+        self._poll.register(self._nudged, select.POLLIN)
         self.stopping = False
 
     def nudge(self) -> None:
-        """Wake this runner from one of its own threads."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._pipe_in, b".")
+        """Wake this runner from one of its own threads, if it still listens."""
+        with contextlib.suppress(OSError):  # full of nudges, or closed
+            self._nudging.send(b".")
 
     def wait(self, seconds: float) -> None:
         """Sleep until a hint, a nudge, or for so many seconds."""
-        select.select([self._hints, self._pipe_out], [], [], max(0.0, seconds))
+        self._poll.poll(max(0.0, seconds) * 1000)
         with contextlib.suppress(BlockingIOError):
             while hint := self._hints.recv(16):
                 self.stopping = self.stopping or hint == STOP
         with contextlib.suppress(BlockingIOError):
-            os.read(self._pipe_out, 65536)
+            self._nudged.recv(65536)
 
     def close(self) -> None:
         """Stop listening."""
         self._path.unlink(missing_ok=True)
         self._hints.close()
-        os.close(self._pipe_in)
-        os.close(self._pipe_out)
+        self._nudging.close()
+        self._nudged.close()

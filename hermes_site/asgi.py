@@ -22,8 +22,8 @@ django_application = get_asgi_application()
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from routes.receive import ReadFailed, TooLarge
-from routes.views import HealthView, WebhookView
+from routes.receive import Answer, ReadFailed, TooLarge
+from routes.views import HealthView, WebhookView, respond
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -107,7 +107,33 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/health":
             response = await _health_view.dispatch(LeanRequest(scope, receive))
             return await _answer(response, send)
+        return await _through_django(scope, receive, send)
     await django_application(scope, receive, send)  # type: ignore[arg-type]
+
+
+async def _through_django(scope: Scope, receive: Receive, send: Send) -> None:
+    """Let Django answer, but read no more than its pages and the agents' API can use.
+
+    Django writes a body of any size to a temporary file before it looks at who sends it.
+    """
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    read = 0
+
+    async def capped() -> MutableMapping[str, Any]:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > limit:
+            raise TooLarge
+        return message
+
+    try:
+        if any(value.isdigit() and int(value[:19]) > limit for value in lengths):
+            raise TooLarge
+        await django_application(scope, capped, send)  # type: ignore[arg-type]
+    except TooLarge:
+        await _answer(respond(Answer(413, {"error": "Payload too large"})), send)
 
 
 async def _answer(response: HttpResponse, send: Send) -> None:

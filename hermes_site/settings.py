@@ -130,7 +130,9 @@ TEMPLATES = [
 DATABASES = {
     "default": env.db_url("DATABASE_URL", default=f"sqlite:///{HERMES_DATA_DIR / 'hermes.sqlite3'}")
 }
-DATABASES["default"]["CONN_MAX_AGE"] = None
+# Under ASGI each request of Django's has a thread of its own, so a connection it kept would never
+# be used again. Receive path and runners live outside requests, and keep theirs all the same.
+DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL is worth 4x, IMMEDIATE avoids lock upgrades that fail at once, FULL survives a power cut.
     DATABASES["default"]["OPTIONS"] = {

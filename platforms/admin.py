@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from deliveries.acts import Act
 from deliveries.lists import TunedAdmin, state_mark
 
-from .destinations import sender_of
+from .destinations import sender_of, unreadable
 from .forms import SenderForm, fieldsets_for, form_for
 from .models import Channel
 from .registry import senders
@@ -79,6 +79,11 @@ class ChannelAdmin(TunedAdmin):
         """Return where messages go by default."""
         return " · ".join(str(value) for value in channel.home.values())
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
+        """Return the channels without their configuration, which one page alone reads."""
+        rows: QuerySet[Channel] = super().get_queryset(request)
+        return rows.defer("config")
+
     def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         """Return the platform's fields; to who may only look, those that every channel has."""
         if not self.has_change_permission(request, obj) and obj is not None:
@@ -90,6 +95,23 @@ class ChannelAdmin(TunedAdmin):
     ) -> Any:
         """Return the form of the channel's platform."""
         return form_for(self._sender(request, obj))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show or take the form, without the transaction that Django opens before it is checked.
+
+        Checking an address asks the DNS, and on SQLite nobody else could write meanwhile. Saving
+        has a transaction of its own.
+        """
+        response: HttpResponse = self._changeform_view(  # type: ignore[attr-defined]
+            request, object_id, form_url, extra_context
+        )
+        return response
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -122,6 +144,7 @@ class ChannelAdmin(TunedAdmin):
                 "state": self.state(channel),
                 "platform": self.platform(channel),
                 "is_known": channel.kind in senders(),
+                "problem": unreadable(channel.name) if channel.readable_config() is None else "",
             }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}

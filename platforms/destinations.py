@@ -12,6 +12,7 @@ from deliveries.ladder import CHANNEL_LADDER, Ladder
 from deliveries.lanes import touch
 from deliveries.models import Delivery, Lane
 from deliveries.outcomes import Message, Outcome, Verdict
+from vault.keys import VaultKeyError
 
 from .models import Channel
 from .registry import senders
@@ -22,7 +23,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class ChannelDestination:
-    """A channel that takes deliveries; ``sender`` is None for a platform that is no more."""
+    """A channel that takes deliveries.
+
+    ``sender`` is None for a platform that is no more, and where the vault's keys do not open the
+    configuration (``readable``).
+    """
 
     channel_id: int
     lane_id: int
@@ -30,6 +35,7 @@ class ChannelDestination:
     kind: str
     enabled: bool
     sender: Sender | None
+    readable: bool = True
     ladder: Ladder = CHANNEL_LADDER
     budget: float = BUDGET
 
@@ -38,6 +44,9 @@ class ChannelDestination:
         name = {"name": self.name, "kind": self.kind}
         if not self.enabled:
             return Outcome.failed("channel_disabled", _("The channel %(name)s is off.") % name)
+        if not self.readable:
+            # A retry, as the message is sound and an operator can mend this.
+            return Outcome.retry("vault_key", unreadable(self.name), faults_channel=True)
         if self.sender is None:
             return Outcome.failed(
                 "unknown_platform",
@@ -84,15 +93,33 @@ class ChannelDestination:
 
 
 def load(lanes: Iterable[Lane]) -> Mapping[int, Destination]:
-    """Return the channels of these lanes, by lane id, with one query."""
+    """Return the channels of these lanes, by lane id, with one query.
+
+    One whose configuration the vault's keys do not open says so, and keeps back no other.
+    """
     channels = Channel.objects.filter(lane__in=[lane.pk for lane in lanes])
-    return {channel.lane_id: _destination(channel) for channel in channels}
+    try:
+        return {channel.lane_id: _destination(channel) for channel in channels}
+    except VaultKeyError:
+        return {channel.lane_id: _destination(channel) for channel in channels.defer("config")}
 
 
 def sender_of(channel: Channel) -> Sender | None:
-    """Return the sender of a channel, configured; None for an unknown platform."""
+    """Return the sender of a channel, configured; None if the platform is unknown.
+
+    None, too, if the configuration can't be read (see `Channel.readable_config`).
+    """
     kind = senders().get(channel.kind)
-    return kind(_mapping(channel.config), _mapping(channel.home)) if kind else None
+    config = channel.readable_config()
+    return kind(config, _mapping(channel.home)) if kind and config is not None else None
+
+
+def unreadable(name: str) -> str:
+    """Return what is wrong with a channel whose configuration can't be read, and the way out."""
+    return _(
+        "The vault key does not open the configuration of the channel %(name)s. Restore the key "
+        "that it was stored with and restart the gateway, or enter the configuration anew."
+    ) % {"name": name}
 
 
 def _destination(channel: Channel) -> ChannelDestination:
@@ -103,6 +130,7 @@ def _destination(channel: Channel) -> ChannelDestination:
         kind=channel.kind,
         enabled=channel.enabled,
         sender=sender_of(channel),
+        readable=channel.readable_config() is not None,
     )
 
 

@@ -36,7 +36,7 @@ class SenderForm(ChannelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stored = dict(self.instance.config or {})
+        self.stored = self.instance.readable_config() or {}
         for prefix, values in ((CONFIG, self.stored), (HOME, self.instance.home or {})):
             for name, value in values.items():
                 if name not in self.sender.secret_names():

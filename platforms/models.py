@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from deliveries.lanes import sync_lane, touch
 from vault.fields import EncryptedJSONField
+from vault.keys import VaultKeyError
 
 LANE_KIND = "channel"
 LANE_CAP = 4
@@ -51,3 +52,13 @@ class Channel(models.Model):
             deleted = super().delete(*args, **kwargs)
             touch(self.lane_id)
         return deleted
+
+    def readable_config(self) -> dict[str, Any] | None:
+        """Return the configuration; None when the vault's keys do not open it.
+
+        For rows that were read with ``defer("config")``: others are decrypted as they are read.
+        """
+        try:
+            return dict(self.config or {})
+        except VaultKeyError:
+            return None

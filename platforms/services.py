@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from deliveries.models import Event
 from deliveries.record import NewDelivery, NewEvent, record
 
-from .destinations import sender_of
+from .destinations import sender_of, unreadable
 from .models import Channel
 from .registry import senders
 from .sender import Check
@@ -33,10 +33,11 @@ def channel_for(deliver: str) -> Channel:
     That is the one of that name, on or off, else the only one of that platform that is on.
     Raises UnknownChannel.
     """
-    named = Channel.objects.filter(name=deliver).first()
+    channels = Channel.objects.defer("config")  # which is not what is asked for here
+    named = channels.filter(name=deliver).first()
     if named is not None:
         return named
-    of_kind = list(Channel.objects.filter(kind=deliver).order_by("name"))
+    of_kind = list(channels.filter(kind=deliver).order_by("name"))
     enabled = [channel for channel in of_kind if channel.enabled]
     if len(enabled) == 1:
         return enabled[0]
@@ -68,7 +69,12 @@ def test_connection(channel: Channel) -> Check:
         seconds = int(BETWEEN_TESTS.total_seconds())
         return Check(False, _("It was tested less than %s seconds ago; wait a little.") % seconds)
     sender = sender_of(channel)
-    check = sender.check() if sender else Check(False, _("Hermes does not know this platform."))
+    if sender is not None:
+        check = sender.check()
+    elif channel.readable_config() is None:
+        check = Check(False, unreadable(channel.name))
+    else:
+        check = Check(False, _("Hermes does not know this platform."))
     health = Channel.Health.OK if check.ok else Channel.Health.NEEDS_ATTENTION
     row.update(health=health, health_reason="" if check.ok else check.detail)
     return check
@@ -82,7 +88,7 @@ def save_config(
     They are by field name, to be shown once. Secrets that the form left empty stay.
     """
     sender = senders()[channel.kind]
-    stored = dict(channel.config or {})
+    stored = channel.readable_config() or {}
     channel.config = sender.prepare_config(stored, config)
     channel.home = {name: value for name, value in home.items() if value not in ("", None)}
     with transaction.atomic():

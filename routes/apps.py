@@ -12,9 +12,13 @@ class RoutesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and watch everything the receive path keeps in memory."""
+        from deliveries.clockwork import every_minute_also
+
         from . import checks  # noqa: F401
+        from .intake import purge_rate_windows
         from .versions import bump_version
 
+        every_minute_also(purge_rate_windows)
         # Signals, because channels and agents know nothing of routes.
         for sender in ("routes.Route", "routes.RouteSecret", "platforms.Channel", "agents.Agent"):
             post_save.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")

@@ -51,7 +51,7 @@ def check_routes(
 
 def _without_secret(routes: list[Route]) -> Found:
     names = [problem.route for problem in config_file().problems if problem.lacks_secret]
-    if not effective_settings().secret:
+    if not effective_settings().secret.strip():
         names += [
             route.name
             for route in routes

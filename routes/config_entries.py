@@ -1,5 +1,6 @@
 """One route as config.yaml describes it (spec 001, route properties), read and checked."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from .models import Route
 from .presets import AUTO
+from .templating import storable
 
 #: In place of a secret: take unsigned requests (spec 001; loopback only).
 INSECURE_NO_AUTH = "INSECURE_NO_AUTH"
@@ -52,6 +54,9 @@ def read_entry(name: object, raw: object) -> FileRoute:
         raise BrokenEntry("its name must be text (put it in quotes)")
     if not isinstance(raw, dict):
         raise BrokenEntry("it must be a mapping of properties")
+    for key, value in raw.items():
+        if not _is_storable(value):
+            raise BrokenEntry(f"{key} holds something that can't be stored as text or JSON")
     fields = {key: _value(key, raw.get(key), default) for key, default in _DEFAULTS.items()}
     secret = _secret(raw)
     fields["insecure_no_auth"] = secret == INSECURE_NO_AUTH
@@ -83,6 +88,24 @@ def _value(key: str, value: object, default: object) -> object:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise BrokenEntry(f"{key} must be a whole number")
             return value
+
+
+def _is_storable(value: object) -> bool:
+    """Return whether every database takes it: no NUL, half characters, NaN or endless numbers."""
+    match value:
+        case str():
+            return storable(value) == value
+        case bool():
+            return True
+        case int():
+            return -(2**63) <= value < 2**63
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_is_storable(key) and _is_storable(item) for key, item in value.items())
+        case list():
+            return all(map(_is_storable, value))
+    return True
 
 
 def _secret(raw: Mapping[object, object]) -> str | None:

@@ -8,23 +8,23 @@ the last one was being synced to disk (facts/performance.md A4.1).
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from agents.models import Conversation
 from deliveries import bulk, wake
 from deliveries.models import DedupeKey
 from deliveries.record import NewDelivery, NewEvent, dump, write
-from deliveries.transactions import write_transaction
+from deliveries.transactions import reconnecting, write_transaction
 
 from .models import RateWindow
 
@@ -82,6 +82,10 @@ class Limited:
 Result = Stored | Duplicate | Conflict | Limited
 
 
+class NotStored(Exception):
+    """The request could not be written, and nothing of it was; the log says why."""
+
+
 class Intake:
     """Collects accepted requests of one event loop and writes them in batches."""
 
@@ -92,7 +96,7 @@ class Intake:
     async def store(self, accepted: Accepted) -> Result:
         """Return once the request is durable, or why it was not kept.
 
-        Raises DatabaseError when the database is not to be had; then nothing was stored.
+        Raises NotStored when it cannot be written; then nothing was stored.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((accepted, future))
@@ -119,7 +123,7 @@ class Intake:
             if future.done():  # the caller has gone away
                 continue
             if isinstance(result, Exception):
-                future.set_exception(result)
+                future.set_exception(NotStored())
             else:
                 future.set_result(result)
 
@@ -139,33 +143,47 @@ def intake() -> Intake:
 def write_batch(batch: Sequence[Accepted]) -> list[Result | Exception]:
     """Write a batch in one transaction; on a fault, each request in one of its own.
 
-    So one request that the database refuses does not take its neighbours with it.
+    So one request that cannot be written does not take its neighbours with it. A database that is
+    away, locked or full is nobody's fault in here: asked again for each, it would keep every
+    sender waiting as many times as long.
     """
     try:
-        results: list[Result | Exception] = list(_write_together(batch))
-    except DatabaseError as error:
-        if not connection.in_atomic_block:
-            connections["default"].close_if_unusable_or_obsolete()
-        if len(batch) == 1:
-            logger.exception("a request could not be stored")
-            return [error]
-        results = [write_batch([one])[0] for one in batch]
-    return results
+        with reconnecting():
+            return list(_write_together(batch))
+    except (OperationalError, InterfaceError) as error:
+        logger.exception("%s requests could not be stored", len(batch))
+        return [error] * len(batch)
+    except Exception as error:
+        if len(batch) > 1:
+            return [write_batch([one])[0] for one in batch]
+        logger.exception("route %s: a request could not be stored", batch[0].event.route)
+        return [error]
 
 
 def _write_together(batch: Sequence[Accepted]) -> list[Result]:
     """Decide each request and write those that stay.
 
-    1. Keys tell news from repeats, inside the batch and in the database.
-    2. What is left spends its route's limit; the rest gives its key back.
-    3. Conversations, events and deliveries are written.
+    1. What the limited routes have spent, and which keys are new, is asked in one go.
+    2. Keys tell news from repeats, inside the batch and in the database.
+    3. What is left spends its route's limit; the rest gives its key back.
+    4. Conversations, events and deliveries are written.
     """
     results: dict[int, Result] = {}
+    second = int(time.time())
+    first: dict[bytes, int] = {}
+    for index, one in enumerate(batch):
+        first.setdefault(one.key, index)
     with write_transaction():
-        news = _claim_keys(batch, results)
-        news = _spend_limits(batch, news, results)
-        stored = [batch[index] for index in news]
         with bulk.pipelined():
+            windows = _open_windows(batch, second)
+            taken = _take_keys(batch, first)
+        old = {}
+        if sum(cursor.rowcount for cursor in taken) < len(first):
+            old = _holders(batch, first)
+        news = _sort_out(batch, first, old, results)
+        with bulk.pipelined():
+            news = _spend(batch, news, windows, second, results)
+            stored = [batch[index] for index in news]
             _write_conversations(stored)
             write([one.event for one in stored], [one.delivery for one in stored])
         if any(one.delivery.claim is None for one in stored):
@@ -173,34 +191,55 @@ def _write_together(batch: Sequence[Accepted]) -> list[Result]:
     return [results.get(index, Stored()) for index in range(len(batch))]
 
 
-def _claim_keys(batch: Sequence[Accepted], results: dict[int, Result]) -> list[int]:
-    """Return the indexes of requests whose key is new; note what the others are."""
-    first: dict[bytes, int] = {}
-    for index, one in enumerate(batch):
-        first.setdefault(one.key, index)
-    now = timezone.now()
-    at = bulk.time_adapter()
+_SPENT = "SELECT SUM(accepted), MIN(second) FROM routes_ratewindow WHERE route = %s AND second > %s"
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(%s::integer, hashtext(%s))"
+_LIMITS = 0x4C696D69  # any constant; this one spells "Limi"
+
+
+def _open_windows(batch: Sequence[Accepted], second: int) -> dict[str, Any]:
+    """Ask what each limited route accepted in its sliding minute.
+
+    On PostgreSQL no other process counts these routes until the transaction ends, and all take
+    them in one order; SQLite has one writer anyway. By hand: the ORM takes as long to build this
+    query as the batch takes to write.
+    """
+    windows = {}
+    for route in sorted({one.event.route for one in batch if one.rate_limit}):
+        if connection.vendor == "postgresql":
+            bulk.ask(_TAKE_TURNS, [_LIMITS, route])
+        windows[route] = bulk.ask(_SPENT, [route, second - WINDOW_SECONDS])
+    return windows
+
+
+def _take_keys(batch: Sequence[Accepted], first: Mapping[bytes, int]) -> list[Any]:
+    """Take the keys that are free; the cursors' row counts say how many were."""
+    at = bulk.time_adapter()(timezone.now())
     rows = [
-        (key, batch[index].event.id.hex, batch[index].digest, at(now))
-        for key, index in first.items()
+        (key, batch[index].event.id.hex, batch[index].digest, at)
+        # In one order everywhere: two processes with the same keys would wait in a circle.
+        for key, index in sorted(first.items())
     ]
-    table = DedupeKey._meta.db_table
-    cutoff = now - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
-    zone = "" if connection.vendor == "sqlite" else "+00"
-    written = bulk.upsert(
-        DedupeKey,
-        ("key", "event_id", "digest", "at"),
-        rows,
-        # A key past its window is free again, whether or not the purge has been round.
-        "ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, digest = excluded.digest, "
-        f"at = excluded.at WHERE {table}.at <= '{cutoff:%Y-%m-%d %H:%M:%S.%f}{zone}'",
-    )
-    old: dict[bytes, bytes] = {}
-    if written < len(rows):
-        holders = DedupeKey.objects.filter(pk__in=list(first))
-        for key, event_id, digest in holders.values_list("key", "event_id", "digest"):
-            if event_id != batch[first[bytes(key)]].event.id:
-                old[bytes(key)] = bytes(digest)
+    columns = ("key", "event_id", "digest", "at")
+    return bulk.upsert(DedupeKey, columns, rows, _take_over_expired())
+
+
+def _holders(batch: Sequence[Accepted], first: Mapping[bytes, int]) -> dict[bytes, bytes]:
+    """Return the keys that somebody else holds, with the digest of the body that took them."""
+    rows = DedupeKey.objects.filter(pk__in=list(first)).values_list("key", "event_id", "digest")
+    return {
+        bytes(key): bytes(digest)
+        for key, event_id, digest in rows
+        if event_id != batch[first[bytes(key)]].event.id
+    }
+
+
+def _sort_out(
+    batch: Sequence[Accepted],
+    first: Mapping[bytes, int],
+    old: Mapping[bytes, bytes],
+    results: dict[int, Result],
+) -> list[int]:
+    """Return the indexes of requests whose key is new; note what the others are."""
     news = []
     for index, one in enumerate(batch):
         if one.key not in old and first[one.key] == index:
@@ -211,52 +250,55 @@ def _claim_keys(batch: Sequence[Accepted], results: dict[int, Result]) -> list[i
     return news
 
 
-def _spend_limits(
-    batch: Sequence[Accepted], news: list[int], results: dict[int, Result]
+def _spend(
+    batch: Sequence[Accepted],
+    news: list[int],
+    windows: Mapping[str, Any],
+    second: int,
+    results: dict[int, Result],
 ) -> list[int]:
     """Return the indexes that their route's sliding minute still has room for."""
     by_route: dict[str, list[int]] = {}
     for index in news:
         if batch[index].rate_limit:
             by_route.setdefault(batch[index].event.route, []).append(index)
-    if not by_route:
-        return news
-    second = int(time.time())
     over: list[int] = []
     for route, indexes in by_route.items():
-        spent, oldest = _spent(route, second)
-        room = max(0, batch[indexes[0]].rate_limit - spent)
-        if len(indexes) > room:
-            wait = Limited(max(1, oldest + WINDOW_SECONDS - second))
-            for index in indexes[room:]:
-                results[index] = wait
-            over += indexes[room:]
+        spent, oldest = windows[route].fetchone()
+        room = max(0, batch[indexes[0]].rate_limit - int(spent or 0))
+        wait = Limited(max(1, int(oldest or second) + WINDOW_SECONDS - second))
+        results |= dict.fromkeys(indexes[room:], wait)
+        over += indexes[room:]
         if room:
             bulk.upsert(
                 RateWindow,
                 ("route", "second", "accepted"),
                 [(route, second, min(room, len(indexes)))],
                 "ON CONFLICT (route, second) DO UPDATE SET "
-                f"accepted = {RateWindow._meta.db_table}.accepted + excluded.accepted",
+                "accepted = routes_ratewindow.accepted + excluded.accepted",
             )
     if over:
-        DedupeKey.objects.filter(pk__in=[batch[index].key for index in over]).delete()
-        gone = set(over)
-        news = [index for index in news if index not in gone]
+        refused = {batch[index].key: results[index] for index in over}
+        DedupeKey.objects.filter(pk__in=list(refused)).delete()
+        # What came beside one of them under its id repeats nothing that was kept.
+        results |= {i: refused[one.key] for i, one in enumerate(batch) if one.key in refused}
+        news = [index for index in news if index not in results]
     return news
 
 
-def _spent(route: str, second: int) -> tuple[int, int]:
-    """Return what a route accepted in the last minute, and in which second that minute begins."""
-    with connection.cursor() as cursor:
-        # By hand: the ORM takes as long to build this query as the batch takes to write.
-        cursor.execute(
-            f"SELECT SUM(accepted), MIN(second) FROM {RateWindow._meta.db_table} "
-            "WHERE route = %s AND second > %s",
-            [route, second - WINDOW_SECONDS],
-        )
-        total, first = cursor.fetchone()
-    return int(total or 0), int(first or second)
+def _take_over_expired() -> str:
+    """Return the clause by which a key past its window is free again, whether or not the purge
+    has been round. The same text every time: it stays prepared."""
+    window = f"-{int(settings.IDEMPOTENCY_SECONDS)} seconds"
+    before = (
+        f"strftime('%Y-%m-%d %H:%M:%f', excluded.at, '{window}')"
+        if connection.vendor == "sqlite"
+        else f"excluded.at + interval '{window}'"
+    )
+    return (
+        "ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id, digest = excluded.digest, "
+        f"at = excluded.at WHERE deliveries_dedupekey.at <= {before}"
+    )
 
 
 def _write_conversations(stored: Sequence[Accepted]) -> None:
@@ -286,6 +328,7 @@ def release_key(key: bytes, event_id: Any) -> None:
     DedupeKey.objects.filter(pk=key, event_id=event_id).delete()
 
 
-def purge_rate_windows() -> None:
-    """Forget minutes that no limit looks at any more."""
-    RateWindow.objects.filter(second__lt=int(time.time()) - 2 * WINDOW_SECONDS).delete()
+def purge_rate_windows(now: datetime) -> int:
+    """Forget minutes that no limit looks at any more; return how many seconds of them."""
+    before = int(now.timestamp()) - 2 * WINDOW_SECONDS
+    return RateWindow.objects.filter(second__lt=before).delete()[0]

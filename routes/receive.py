@@ -4,20 +4,22 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
 from deliveries.outcomes import Outcome, Verdict
 from deliveries.record import NewDelivery, NewEvent
 from deliveries.services import send_direct
+from deliveries.transactions import reconnecting
 
 from . import refusals
 from .intake import (
@@ -26,6 +28,7 @@ from .intake import (
     Duplicate,
     Limited,
     NewConversation,
+    NotStored,
     intake,
     release_key,
 )
@@ -99,7 +102,7 @@ async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answe
     """
     try:
         table = await current()
-    except DatabaseError:
+    except Exception:
         logger.exception("the routes cannot be read")
         return _unavailable()
     if not table.effective.enabled:
@@ -108,13 +111,14 @@ async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answe
     if route is None:
         return _refuse(404, "unknown_route", f"Unknown route: {name}", name, headers, client)
     if not route.enabled:
-        return _refuse(403, "disabled_route", f"Route disabled: {name}", name, headers, client)
+        error = f"Route disabled: {name}"
+        return _refuse(403, "disabled_route", error, name, headers, client, route=route)
     try:
         body = await _read(route, headers, read)
     except TooLarge:
-        return _refuse(413, "too_large", "Payload too large", name, headers, client)
+        return _refuse(413, "too_large", "Payload too large", name, headers, client, route=route)
     except ReadFailed:
-        return _refuse(400, "bad_request", "Bad request", name, headers, client)
+        return _refuse(400, "bad_request", "Bad request", name, headers, client, route=route)
 
     refused = _authenticate(route, headers, body)
     if refused is not None:
@@ -126,7 +130,7 @@ async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answe
     try:
         payload = parse_body(body, headers.get("content-type", ""))
     except Unparseable:
-        return _refuse(400, "unparseable", "Cannot parse body", name, headers, client, body)
+        return _refuse(400, "unparseable", "Cannot parse body", name, headers, client, body, route)
 
     preset = route.preset or _recognised(route, headers)
     event = event_type(preset, headers, payload)
@@ -138,19 +142,25 @@ async def _accept(name: str, headers: Headers, read: Read, client: str) -> Answe
         reason = f"Route {name} has no place to deliver to: {where} does not exist."
         refusals.note(name, 503, "no_destination", reason, headers, body, client, route.secrets)
         return Answer(503, {"error": "Route has no destination"}, {"Retry-After": "60"})
-    return await _store(route, preset, event, headers, body, payload, client)
+    if not route.deliver_only:
+        return await _store(route, preset, event, headers, body, payload, client)
+    with _sending_slot() as free:
+        if free:
+            return await _store(route, preset, event, headers, body, payload, client)
+    reason = "Too many direct deliveries are under way."
+    refusals.note(name, 503, "busy", reason, headers, body, client, route.secrets)
+    return Answer(503, {"error": reason}, {"Retry-After": "10"})
 
 
 async def _read(route: Entry, headers: Headers, read: Read) -> bytes:
     length = headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > route.max_body_bytes:
+    # int() refuses thousands of digits; no length that we take has nineteen.
+    if length.isascii() and length.isdigit() and int(length[:19]) > route.max_body_bytes:
         raise TooLarge
     return await read(route.max_body_bytes)
 
 
-def _authenticate(
-    route: Entry, headers: Headers, body: bytes
-) -> tuple[str, str, Answer] | None:
+def _authenticate(route: Entry, headers: Headers, body: bytes) -> tuple[str, str, Answer] | None:
     """Return why the request is refused: reason, explanation, answer; None when it is genuine."""
     if route.insecure:
         return None
@@ -185,28 +195,36 @@ async def _store(
     digest = hashlib.sha256(body).digest()[:16]
     scope = f"{route.name}\0{preset.name if preset and foreign else ''}\0".encode()
     named = foreign.encode("utf-8", "surrogatepass") if foreign else b"\0" + digest
-    accepted = _prepare(route, event, foreign or "", headers, body, payload)
+    try:
+        accepted = _prepare(route, event, foreign or "", headers, body, payload)
+    except RecursionError:
+        return _refuse(
+            400, "unparseable", "Cannot parse body", route.name, headers, client, body, route
+        )
     accepted.key = hashlib.blake2b(scope + named, digest_size=16).digest()
     accepted.digest = digest
     shown = foreign or str(accepted.event.id)
     try:
         stored = await intake().store(accepted)
-    except DatabaseError:
+    except NotStored:
         return _unavailable()
     match stored:
         case Duplicate():
             return Answer(200, {"status": "duplicate", "delivery_id": shown})
         case Conflict():
             explanation = f"The id {shown} came within the hour with another body."
-            refusals.note(route.name, 409, "id_conflict", explanation, headers, body, client)
+            refusals.note(
+                route.name, 409, "id_conflict", explanation, headers, body, client, route.secrets
+            )
             return Answer(409, {"error": "Delivery id was used with another body"})
         case Limited(wait):
             refusals.note(
-                route.name, 429, "rate_limited", "Rate limit exceeded", headers, b"", client
-            )
+                route.name, 429, "rate_limited", "Rate limit exceeded", headers, b"", client,
+                route.secrets,
+            )  # fmt: skip
             return Answer(429, {"error": "Rate limit exceeded"}, {"Retry-After": str(wait)})
-    if route.deliver_only:
-        return await _deliver(route, accepted, shown)
+    if accepted.delivery.claim is not None:
+        return await _deliver(route, accepted, accepted.delivery.claim, shown)
     return Answer(
         202,
         {"status": "accepted", "route": route.name, "event": event, "delivery_id": shown},
@@ -223,7 +241,7 @@ def _prepare(
         source="route",
         type=event[:200],
         # What came as a form is kept as the JSON it was read as.
-        body=body if body[:1] in (b"{", b"[") else json.dumps(payload).encode(),
+        body=body if body.lstrip()[:1] in (b"{", b"[") else json.dumps(payload).encode(),
         route=route.name,
         dedupe_key=foreign,
         headers={name: storable(headers[name][:255]) for name in KEPT_HEADERS & headers.keys()},
@@ -261,16 +279,32 @@ def _prepare(
     return Accepted(new_event, delivery, b"", b"", route.rate_limit, conversation)
 
 
-_direct = ThreadPoolExecutor(16, thread_name_prefix="direct")
+# So many direct deliveries are sent side by side. One that had to wait for its turn would be
+# answered too late, and its lease would run out meanwhile.
+DIRECT_THREADS = 32
+_direct = ThreadPoolExecutor(DIRECT_THREADS, thread_name_prefix="direct")
+_sending = 0
 
 
-async def _deliver(route: Entry, accepted: Accepted, shown: str) -> Answer:
+@contextmanager
+def _sending_slot() -> Iterator[bool]:
+    global _sending
+    if _sending >= DIRECT_THREADS:
+        yield False
+        return
+    _sending += 1
+    try:
+        yield True
+    finally:
+        _sending -= 1
+
+
+async def _deliver(route: Entry, accepted: Accepted, claim: UUID, shown: str) -> Answer:
     """Send a stored direct delivery while its sender waits; 200 or 502 (spec 001)."""
     try:
-        outcome = await sync_to_async(
-            _send_and_settle, thread_sensitive=False, executor=_direct
-        )(accepted)
-    except DatabaseError:
+        settle = sync_to_async(_send_and_settle, thread_sensitive=False, executor=_direct)
+        outcome = await settle(accepted, claim)
+    except Error:
         logger.exception("delivery %s: its outcome could not be written", accepted.delivery.id)
         return _unavailable()
     if outcome.verdict == Verdict.DELIVERED:
@@ -284,14 +318,12 @@ async def _deliver(route: Entry, accepted: Accepted, shown: str) -> Answer:
             },
         )
     # Nothing of the platform's own words leaves the house.
-    return Answer(
-        502, {"status": "error", "error": "Delivery failed", "delivery_id": shown}
-    )
+    return Answer(502, {"status": "error", "error": "Delivery failed", "delivery_id": shown})
 
 
-def _send_and_settle(accepted: Accepted) -> Outcome:
-    assert accepted.delivery.claim is not None
-    outcome = send_direct(accepted.delivery.id, accepted.delivery.claim)
+@reconnecting()
+def _send_and_settle(accepted: Accepted, claim: UUID) -> Outcome:
+    outcome = send_direct(accepted.delivery.id, claim)
     if outcome.verdict != Verdict.DELIVERED:
         # The sender will post the same id again, and that must be a second chance, not a
         # duplicate.
@@ -307,13 +339,13 @@ def _refuse(
     headers: Headers,
     client: str,
     body: bytes = b"",
+    route: Entry | None = None,
 ) -> Answer:
-    refusals.note(name, status, reason, error, headers, body, client)
+    secrets = route.secrets if route else ()
+    refusals.note(name, status, reason, error, headers, body, client, secrets)
     return Answer(status, {"error": error})
 
 
 def _unavailable() -> Answer:
     """Return the answer for a database that is not to be had; senders repeat a 503."""
     return Answer(503, {"error": "Storage unavailable, nothing was kept"}, {"Retry-After": "5"})
-
-

@@ -13,10 +13,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
-from deliveries.transactions import write_transaction
+from deliveries.transactions import reconnecting, write_transaction
 from vault.redaction import redact, redact_headers
 
 from .models import Refusal
@@ -24,6 +24,7 @@ from .models import Refusal
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
+ANSWER_SECONDS = 0.25
 BODY_LIMIT = 4096
 NAME_LIMIT = 64
 HEADER_LIMIT = 500
@@ -56,21 +57,22 @@ def note(
         _dropped += 1
         return
     _per_route[group] += 1
-    excerpt = body[:BODY_LIMIT]
-    for secret in secrets:
-        excerpt = excerpt.replace(secret.encode(), b"***") if secret else excerpt
+    name, explanation = _printable(route)[:NAME_LIMIT], redact(_printable(explanation), secrets)
+    # Spec 001, troubleshooting: these words are what to look for in the log.
+    what = "Invalid signature" if status == 401 else reason
+    logger.warning("route %s: %s: %s", name, what, explanation)
     _waiting.append(
         Refusal(
-            route=_printable(route)[:NAME_LIMIT],
+            route=name,
             at=timezone.now(),
             status=status,
             reason=reason,
-            explanation=redact(_printable(explanation), secrets),
+            explanation=explanation,
             headers={
                 _printable(name)[:NAME_LIMIT]: redact(_printable(value), secrets)[:HEADER_LIMIT]
                 for name, value in list(redact_headers(headers).items())[:40]
             },
-            body=excerpt,
+            body=_excerpt(body, secrets),
             client=client[:64],
         )
     )
@@ -82,7 +84,9 @@ async def flush_when_due() -> None:
     if not _waiting:
         return
     if time.monotonic() - _flushed >= FLUSH_SECONDS:
-        await sync_to_async(_flush)()
+        _later = asyncio.get_running_loop().create_task(sync_to_async(_flush)())
+        # A database that is slow or away does not keep a refused sender waiting.
+        await asyncio.wait([_later], timeout=ANSWER_SECONDS)
     elif _later is None or _later.done():
         _later = asyncio.get_running_loop().create_task(_flush_later())
 
@@ -102,11 +106,11 @@ def _flush() -> None:
     if dropped:
         logger.warning("%s further refusals in this moment were not kept", dropped)
     try:
-        with write_transaction():
+        with reconnecting(), write_transaction():
             Refusal.objects.bulk_create(rows)
             for group in {row.reason if row.reason == UNKNOWN_ROUTE else row.route for row in rows}:
                 _cap(group)
-    except DatabaseError:
+    except Error:
         # The sender has its answer; the note is lost, and the log says so.
         logger.exception("%s refusals could not be kept", len(rows))
 
@@ -118,6 +122,12 @@ def _cap(group: str) -> None:
     surplus = list(rows.values_list("pk", flat=True)[settings.REFUSALS_PER_ROUTE :][:1000])
     if surplus:
         Refusal.objects.filter(pk__in=surplus).delete()
+
+
+def _excerpt(body: bytes, secrets: Sequence[str]) -> bytes:
+    # Redacted before it is cut: half a secret would not be found.
+    text = body[: 2 * BODY_LIMIT].decode(errors="surrogateescape")
+    return redact(text, secrets).encode(errors="surrogateescape")[:BODY_LIMIT]
 
 
 def _printable(text: str) -> str:

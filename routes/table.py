@@ -10,7 +10,9 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
-from agents.services import default_agent
+from agents.models import Agent
+from agents.services import NoDefaultAgent, default_agent
+from deliveries.transactions import reconnecting
 from platforms.models import Channel
 from platforms.services import UnknownChannel, channel_for
 
@@ -89,6 +91,7 @@ async def current() -> Table:
     return await sync_to_async(refresh)()
 
 
+@reconnecting()
 def refresh() -> Table:
     """Return the table, loaded anew when a route, secret, channel, agent or file has changed."""
     global _table
@@ -96,22 +99,22 @@ def refresh() -> Table:
     sync_if_changed()
     version = RouteVersion.objects.values_list("version", flat=True).first() or 0
     now = timezone.now()
-    stale = (
-        _table is None
-        or _table.version != version
-        or _table.changes != changes
-        or (_table.expires is not None and _table.expires <= now)
+    table = _table
+    stale = table is not None and (
+        table.version != version
+        or table.changes != changes
+        or (table.expires is not None and table.expires <= now)
     )
-    if stale:
-        _table = _load(version, now)
-    assert _table is not None
-    _table.checked, _table.changes = time.monotonic(), changes
-    return _table
+    if table is None or stale:
+        table = _load(version, now)
+    table.checked, table.changes = time.monotonic(), changes
+    _table = table
+    return table
 
 
 def _load(version: int, now: datetime) -> Table:
     effective = effective_settings()
-    fallback = default_agent()
+    fallback = _default_agent()
     entries = {}
     ends: list[datetime] = []
     routes = Route.objects.select_related("agent").prefetch_related("secrets")
@@ -120,7 +123,7 @@ def _load(version: int, now: datetime) -> Table:
         live.sort(key=lambda one: one.created_at, reverse=True)
         ends += [one.not_after for one in live if one.not_after]
         secrets = tuple(one.value for one in live)
-        if not secrets and effective.secret:
+        if not secrets and effective.secret.strip():
             secrets = (effective.secret,)
         insecure = route.insecure_no_auth or INSECURE_NO_AUTH in secrets
         agent = route.agent or fallback
@@ -150,11 +153,17 @@ def _load(version: int, now: datetime) -> Table:
     return Table(entries, effective, version, min(ends, default=None))
 
 
+def _default_agent() -> Agent | None:
+    try:
+        return default_agent()
+    except NoDefaultAgent:
+        # Only the routes that name no agent have no place to go; the others go on.
+        return None
+
+
 def _channel(route: Route) -> Channel | None:
     try:
         return channel_for(route.deliver or "log")
     except UnknownChannel:
         # The check at the start and the form name it; here the answer has no place to go.
         return None
-
-

@@ -75,9 +75,12 @@ def tell_expired(agent: Agent, delivery: Delivery) -> None:
     One notice stands for all that expired together: while one waits to be sent, no second is
     made.
     """
-    # By its id: the ledger may name a conversation that went with its agent.
+    # Not `delivery.conversation`: the ledger may name one that went with its agent.
     conversation = (
-        Conversation.objects.select_related("channel").filter(pk=delivery.conversation_id).first()
+        Conversation.objects.select_related("channel")
+        .defer("channel__config")
+        .filter(deliveries=delivery)
+        .first()
     )
     if conversation is None or conversation.channel is None:
         logger.warning("Delivery %s expired; its sender has no place to be told", delivery.pk)
@@ -129,7 +132,10 @@ def _conversation(agent: Agent, conversation_id: UUID | str | None) -> Conversat
     except ValueError:
         raise UnknownConversation(conversation_id) from None
     conversation = (
-        Conversation.objects.select_related("agent", "channel").filter(agent=agent, pk=key).first()
+        Conversation.objects.select_related("agent", "channel")
+        .defer("channel__config")
+        .filter(agent=agent, pk=key)
+        .first()
     )
     if conversation is None:
         raise UnknownConversation(conversation_id)

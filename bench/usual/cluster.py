@@ -1,4 +1,4 @@
-"""Hermes' settings with django-q2 tuned for one small task per attempt (facts/performance.md B1)."""
+"""Hermes' settings with django-q2 tuned for small tasks (facts/performance.md B1)."""
 
 from hermes_site.settings import *  # noqa: F403
 

@@ -38,9 +38,7 @@ def fill(count: int, *, tasks: bool) -> None:
     with transaction.atomic():
         record([event for event, _ in made], [delivery for _, delivery in made])
         if tasks:
-            Delivery.objects.filter(pk__in=[new.id for _, new in made]).update(
-                next_attempt_at=None
-            )
+            Delivery.objects.filter(pk__in=[new.id for _, new in made]).update(next_attempt_at=None)
             for _event, new in made:
                 async_task("bench.usual.tasks.send", str(new.id))
 

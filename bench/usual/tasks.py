@@ -39,9 +39,12 @@ def send(delivery_id: str) -> str:
         agent.webhook_url,
         data=body,
         headers=wire.headers(
-            secret=secret, agent_id=agent.pk, delivery_id=message.id, body=body,
+            secret=secret,
+            agent_id=agent.pk,
+            delivery_id=message.id,
+            body=body,
             timestamp=int(time.time()),
-        ),  # fmt: skip
+        ),
         timeout=10,
     )
     now = timezone.now()

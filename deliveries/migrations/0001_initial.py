@@ -63,6 +63,7 @@ class Migration(migrations.Migration):
                 ('slot', models.PositiveSmallIntegerField(primary_key=True, serialize=False)),
                 ('token', models.UUIDField()),
                 ('beat_at', models.DateTimeField()),
+                ('handover_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'verbose_name': 'runner',
@@ -102,6 +103,7 @@ class Migration(migrations.Migration):
                 ('claim', models.UUIDField(blank=True, editable=False, null=True)),
                 ('trigger', models.CharField(choices=[('auto', 'automatic'), ('manual', 'by hand'), ('direct', 'direct, while the sender waits')], default='auto', max_length=8)),
                 ('created_at', models.DateTimeField(verbose_name='created')),
+                ('redelivered_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('completed_at', models.DateTimeField(blank=True, null=True, verbose_name='completed')),
                 ('latency_ms', models.PositiveIntegerField(blank=True, null=True, verbose_name='latency (ms)')),
                 ('error_class', models.CharField(blank=True, max_length=40, verbose_name='error class')),
@@ -154,7 +156,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('pending_lane__isnull', False)), fields=['conversation', 'id'], name='delivery_conversation'),
+            index=models.Index(condition=models.Q(('pending_lane__isnull', False)), fields=['conversation', 'lane', 'id'], name='delivery_conversation'),
         ),
         migrations.AddIndex(
             model_name='delivery',

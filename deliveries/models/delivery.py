@@ -4,8 +4,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ..ids import new_id
-from ..outcomes import Trigger, Verdict
+from deliveries.ids import new_id
+from deliveries.outcomes import Trigger, Verdict
+
 from .engine import Lane
 from .event import Event
 
@@ -51,6 +52,8 @@ class Delivery(models.Model):
     claim = models.UUIDField(null=True, blank=True, editable=False)
     trigger = models.CharField(max_length=8, choices=Trigger, default=Trigger.AUTO)
     created_at = models.DateTimeField(_("created"))
+    # When a person last asked for it again: its 24 hours and its latency count from then.
+    redelivered_at = models.DateTimeField(null=True, blank=True, editable=False)
     completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
     latency_ms = models.PositiveIntegerField(_("latency (ms)"), null=True, blank=True)
     error_class = models.CharField(_("error class"), max_length=40, blank=True)
@@ -71,14 +74,13 @@ class Delivery(models.Model):
                 name="delivery_pending",
                 condition=Q(pending_lane__isnull=False),
             ),
+            # With the lane, or SQLite looks for what came before in the whole of the lane.
             models.Index(
-                fields=["conversation", "id"],
+                fields=["conversation", "lane", "id"],
                 name="delivery_conversation",
                 condition=Q(pending_lane__isnull=False),
             ),
-            models.Index(
-                fields=["claim"], name="delivery_claim", condition=Q(claim__isnull=False)
-            ),
+            models.Index(fields=["claim"], name="delivery_claim", condition=Q(claim__isnull=False)),
             models.Index(fields=["lane", "id"], name="delivery_lane"),
             models.Index(fields=["status", "id"], name="delivery_status"),
         ]
@@ -90,9 +92,7 @@ class Delivery(models.Model):
 class Attempt(models.Model):
     """One try of a delivery; written as ``sending`` before the call."""
 
-    delivery = models.ForeignKey(
-        Delivery, models.CASCADE, related_name="attempts", db_index=False
-    )
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField(_("number"))
     trigger = models.CharField(_("trigger"), max_length=8, choices=Trigger)
     started_at = models.DateTimeField(_("started"))

@@ -40,11 +40,13 @@ class Lane(models.Model):
 
 
 class Runner(models.Model):
-    """One slot of the lane runners and the heartbeat of whoever holds it."""
+    """One slot of the lane runners and the heartbeat of whoever holds it; no row: nobody does."""
 
     slot = models.PositiveSmallIntegerField(primary_key=True)
     token = models.UUIDField()
     beat_at = models.DateTimeField()
+    # Since when the holder has waited for a successor to take the slot over.
+    handover_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("runner")

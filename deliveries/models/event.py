@@ -3,7 +3,7 @@
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..ids import new_id
+from deliveries.ids import new_id
 
 
 class Event(models.Model):

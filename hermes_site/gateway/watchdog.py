@@ -2,21 +2,23 @@
 
 A cluster of django-q2 can freeze for ever when one of its idle workers is killed: the dead process
 holds the lock of the queue, its successors wait on it, and nothing in django-q2 notices. The
-runners' heartbeats are what does.
+runners do: their heartbeats cease, or they wait for a successor that never comes.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
 from django.db.utils import Error as DatabaseError
 
+from deliveries import wake
 from deliveries.models import Runner
-from deliveries.tasks import ensure_runners
+from deliveries.tasks import ensure_runners, replace_runners
 
 logger = logging.getLogger(__name__)
 
@@ -25,31 +27,65 @@ LOOK_EVERY = 1.0  # seconds, as all of these
 SILENT_AFTER = 5.0
 # … and when that did not help either, the queue is frozen.
 FROZEN_AFTER = 10.0
+# A successor comes at once, or when the other worker is done with the clockwork or with what its
+# last slice left in flight. One that does not come for so long never will; the slice goes on
+# meanwhile, and for some time after (`tasks.LONGEST_SECONDS`).
+STUCK_AFTER = 12.0
+# How long the runners of a frozen cluster may take to finish what is in flight.
+LAST_SENDS = 3.0
 # A cluster needs a few seconds to start and its first runner some more.
 START_GRACE = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a runner has written of itself: its heartbeat, and since when it wants a successor."""
+
+    beat_at: datetime | None = None
+    handover_at: datetime | None = None
+
+
 class Pulse:
-    """How long each runner has been silent, by our own clock: theirs may differ or be set."""
+    """How long each runner has been silent, and for how long it has waited for a successor.
+
+    By our own clock: theirs may differ or be set.
+    """
 
     def __init__(self, slots: Iterable[int], now: float) -> None:
-        self._beats: dict[int, datetime | None] = dict.fromkeys(slots)
-        self._heard = dict.fromkeys(self._beats, now)
+        self._signs = dict.fromkeys(slots, Sign())
+        self._heard = dict.fromkeys(self._signs, now)
+        self._waiting = dict.fromkeys(self._signs, now)
 
-    def listen(self, beats: Mapping[int, datetime], now: float) -> None:
-        """Take the heartbeats of all slots, as they stand in the database, at ``now``."""
-        for slot in self._beats:
-            beat = beats.get(slot)
-            if beat != self._beats[slot]:
-                self._beats[slot], self._heard[slot] = beat, now
+    def listen(self, signs: Mapping[int, Sign], now: float) -> None:
+        """Take the signs of all slots, as they stand in the database, at ``now``."""
+        for slot, before in self._signs.items():
+            sign = signs.get(slot, Sign())
+            if sign.beat_at != before.beat_at:
+                self._heard[slot] = now
+            if sign.handover_at is None or sign.handover_at != before.handover_at:
+                self._waiting[slot] = now
+            self._signs[slot] = sign
 
     def forgive(self, now: float) -> None:
-        """Forget the silence so far: nobody could be heard, or nobody was there to beat."""
+        """Forget the past: nobody could be heard, or nobody was there to beat."""
         self._heard = dict.fromkeys(self._heard, now)
+        self._waiting = dict.fromkeys(self._waiting, now)
 
     def silence(self, now: float) -> float:
         """Return for how many seconds the most silent runner has not been heard."""
         return max(now - heard for heard in self._heard.values())
+
+    def waiting(self, now: float) -> float:
+        """Return for how many seconds a runner has waited for its successor; the longest wait."""
+        return max(now - since for since in self._waiting.values())
+
+    def frozen(self, now: float) -> str:
+        """Return why the cluster must be frozen; nothing if it need not be."""
+        if self.silence(now) > FROZEN_AFTER:
+            return f"no lane runner was heard for {self.silence(now):.0f} s"
+        if self.waiting(now) > STUCK_AFTER:
+            return f"a lane runner waited for its successor for {self.waiting(now):.0f} s"
+        return ""
 
 
 class Watchdog(threading.Thread):
@@ -65,6 +101,7 @@ class Watchdog(threading.Thread):
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._started_at: float | None = None
+        self._news = False
         self._blind = False
         self._pulse = Pulse(range(settings.RUNNERS), time.monotonic())
 
@@ -72,6 +109,7 @@ class Watchdog(threading.Thread):
         """Begin to watch a cluster that was started just now."""
         with self._lock:
             self._started_at = time.monotonic()
+            self._news = True
             self._pulse.forgive(self._started_at)
 
     def end(self) -> None:
@@ -89,21 +127,38 @@ class Watchdog(threading.Thread):
                     logger.warning("The watchdog can't reach the database: %s", error)
                 self._blind = True
                 connection.close()
+            except Exception:
+                # Whatever it is, nobody else watches.
+                logger.exception("The watchdog stumbled")
         connection.close()
 
     def _look(self) -> None:
-        beats = dict(Runner.objects.values_list("slot", "beat_at"))
+        rows = Runner.objects.values_list("slot", "beat_at", "handover_at")
+        signs = {slot: Sign(*sign) for slot, *sign in rows}
         self._blind = False
         now = time.monotonic()
+        reason = ""
         with self._lock:
-            self._pulse.listen(beats, now)
+            self._pulse.listen(signs, now)
             if self._started_at is None:
                 return
-            silence, age = self._pulse.silence(now), now - self._started_at
-            frozen = silence > FROZEN_AFTER and age > START_GRACE
-            if frozen:
+            silence = self._pulse.silence(now)
+            if now - self._started_at > START_GRACE:
+                reason = self._pulse.frozen(now)
+            if reason:
                 self._started_at = None
-        if frozen:
-            self._frozen(f"no lane runner was heard for {silence:.0f} s")
+            news, self._news = self._news, False
+        if reason:
+            self._let_finish()
+            self._frozen(reason)
+        elif news:
+            # What the cluster before it had fetched from the queue comes back late.
+            replace_runners()
         elif silence > SILENT_AFTER:
             ensure_runners()
+
+    def _let_finish(self) -> None:
+        """Ask runners that still work to write what is in flight; wait for it, but not long."""
+        deadline = time.monotonic() + LAST_SENDS
+        while wake.stop() and time.monotonic() < deadline and not self._ended.wait(0.1):
+            pass

@@ -16,7 +16,7 @@ _made = count()
 
 
 def id_at(moment: datetime) -> UUID:
-    """Return an id as it would have been made at that moment; of one moment, the later is larger."""
+    """Return an id as it would have been made at that moment; the later call's is larger."""
     return UUID(int=first_id_of(moment).int | next(_made))
 
 

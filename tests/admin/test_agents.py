@@ -10,9 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from agents.models import Agent, Artifact
-from agents.services import authenticate, propose_switch
+from agents.models import Agent, Artifact, Conversation
+from agents.services import authenticate, issue_token, propose_switch
 from deliveries.models import Lane
+from routes.models import Route
 
 from .rows import a_delivery
 
@@ -249,4 +250,49 @@ def test_the_default_agent_can_not_be_deleted(operator: Client, agent: Agent) ->
     assert operator.post(page(agent, "delete"), {"post": "yes"}).status_code == 403
     many = {"action": "delete_selected", "_selected_action": str(agent.pk), "post": "yes"}
     operator.post(LIST, many)
+    assert Agent.objects.filter(pk=agent.pk).exists()
+
+
+def test_a_token_is_revoked_after_it_was_chosen(operator: Client, agent: Agent) -> None:
+    assert "It has no valid token." in operator.get(page(agent, "revoke")).content.decode()
+    kept, ended = issue_token(agent), issue_token(agent)
+    shown = operator.get(page(agent, "revoke")).content.decode()
+    assert f"hsk_…{kept[-4:]}" in shown
+    token = agent.tokens.get(last_four=ended[-4:])
+    response = operator.post(page(agent, "revoke"), {"token": token.pk}, follow=True)
+    assert f"hsk_…{ended[-4:]} is revoked" in response.content.decode()
+    assert authenticate(ended) is None
+    assert authenticate(kept) is not None
+    assert f"hsk_…{ended[-4:]}" not in operator.get(page(agent, "token")).content.decode()
+    assert LogEntry.objects.get().change_message == f"Revoked the token hsk_…{ended[-4:]}."
+
+
+def test_the_token_of_another_agent_is_no_choice(operator: Client, agent: Agent) -> None:
+    issue_token(agent)
+    other = Agent.objects.create(name="other")
+    token = issue_token(other)
+    operator.post(page(agent, "revoke"), {"token": other.tokens.get().pk})
+    assert authenticate(token) is not None
+
+
+def test_deleting_says_how_many_conversations_go_and_tells_the_lane(
+    operator: Client, agent: Agent
+) -> None:
+    Conversation.objects.bulk_create(
+        Conversation(agent=agent, key=str(number), created_at=timezone.now())
+        for number in range(30)
+    )
+    version = agent.lane.version
+    shown = operator.get(page(agent, "delete")).content.decode()
+    assert "Conversations: 30" in shown
+    operator.post(LIST, {"action": "delete_selected", "_selected_action": agent.pk, "post": "yes"})
+    assert not Agent.objects.filter(pk=agent.pk).exists()
+    assert Lane.objects.get(pk=agent.lane_id).version > version
+
+
+def test_an_agent_of_a_route_can_not_be_deleted(
+    operator: Client, agent: Agent, route: Route
+) -> None:
+    assert "github-pr" in operator.get(page(agent, "delete")).content.decode()
+    operator.post(page(agent, "delete"), {"post": "yes"})
     assert Agent.objects.filter(pk=agent.pk).exists()

@@ -57,8 +57,6 @@ def test_recover_leaves_an_agent_that_is_not_unreachable(db: None, named: str) -
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_recovers_at_once_one_flushes() -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("the test database in memory has one writer and no waiting")
     agent = make_agent("raced")
     mark_unreachable(agent)
     deliver(agent)

@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import connection
 
 from agents.models import Agent
-from agents.services import NoDefaultAgent, default_agent
+from agents.services import NoDefaultAgent, default_agent, make_default
 
 pytestmark = pytest.mark.django_db
 
@@ -45,3 +45,13 @@ def test_the_migration_leaves_a_default_agent_alone() -> None:
 def test_without_a_default_agent_the_error_names_the_way_out() -> None:
     with pytest.raises(NoDefaultAgent, match="Agents in the admin"):
         default_agent()
+
+
+def test_a_new_default_agent_takes_the_mark_from_the_old_one() -> None:
+    old = Agent.objects.create(name="old", is_default=True)
+    new = Agent.objects.create(name="new")
+    for _again in range(2):
+        make_default(new)
+        assert default_agent() == new
+    old.refresh_from_db()
+    assert not old.is_default

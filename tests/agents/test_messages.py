@@ -57,11 +57,13 @@ def test_a_message_without_a_trace_joins_what_the_agent_got_last_in_there(
     assert post_message(agent, conversation.pk, HELLO).trace == latest
 
 
-def test_a_conversation_named_after_its_event_finds_it_however_long_ago(
+def test_a_conversation_of_one_event_finds_it_however_long_ago(
     agent: Agent, channel: Channel
 ) -> None:
     event = deliver(agent).event
-    conversation = make_conversation(agent, channel, str(event.pk))
+    conversation = make_conversation(agent, channel, "webhook:github-pr")
+    Conversation.objects.filter(pk=conversation.pk).update(id=event.pk)
+    conversation = Conversation.objects.get(pk=event.pk)
     assert post_message(agent, conversation.pk, HELLO).trace == event.trace
 
 

@@ -234,8 +234,6 @@ def test_the_form_for_websocket_says_that_deliveries_wait(agent: Agent) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_confirmations_at_once_one_switches() -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("the test database in memory has one writer and no waiting")
     agent = make_agent("raced")
     artifact = propose_switch(agent, "webhook", NEW_URL)
     results: list[str | SwitchRefused | None] = []

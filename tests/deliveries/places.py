@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from typing import Any
 from uuid import UUID
 
@@ -58,11 +59,39 @@ class Place:
         return [message.text for message in self.sent]
 
 
+class Later(Executor):
+    """An executor that runs nothing until told."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.work.append((fn, args))
+        return Future()
+
+    def run_one(self) -> None:
+        fn, args = self.work.pop(0)
+        fn(*args)
+
+    def run_all(self) -> None:
+        while self.work:
+            self.run_one()
+
+    @property
+    def texts(self) -> list[str]:
+        return [args[0].message.text for _, args in self.work]
+
+
 _places: dict[int, Place] = {}
 _versions = itertools.count(1)
 
 
+_unreadable: set[int] = set()
+
+
 def _load(lanes: Iterable[Lane]) -> dict[int, Destination]:
+    if _unreadable & {lane.pk for lane in lanes}:
+        raise ValueError("hunter2 is no key")
     return {lane.pk: _places[lane.pk] for lane in lanes if lane.pk in _places}
 
 
@@ -81,6 +110,12 @@ def make_place(label: str = "place", cap: int = 4, **lane: Any) -> Place:
 def lose(place: Place) -> None:
     """Let the place be gone, with its lane left behind."""
     del _places[place.lane_id]
+
+
+def lose_settings(place: Place) -> Callable[[], None]:
+    """Let the place be there but not to be loaded, until the function returned is called."""
+    _unreadable.add(place.lane_id)
+    return lambda: _unreadable.discard(place.lane_id)
 
 
 def post(place: Place, *texts: str, conversation: UUID | None = None) -> list[Delivery]:

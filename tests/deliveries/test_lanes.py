@@ -18,23 +18,9 @@ from deliveries.runner import LaneRunner, run_until_idle
 from deliveries.services import release
 from deliveries.transactions import write_transaction
 
-from .places import DOWN, OK, REFUSED, make_place, post
+from .places import DOWN, OK, REFUSED, Later, make_place, post
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
-
-
-class Later:
-    """An executor that runs nothing until told."""
-
-    def __init__(self):
-        self.work = []
-
-    def submit(self, fn, *args):
-        self.work.append((fn, args))
-
-    def run_one(self):
-        fn, args = self.work.pop(0)
-        fn(*args)
 
 
 def state(place):
@@ -46,7 +32,7 @@ def test_no_more_than_the_cap_is_in_flight_on_a_lane():
     place = make_place(cap=2)
     post(place, *"abcde")
     later = Later()
-    runner = LaneRunner(later, threads=10)
+    runner = LaneRunner(later, places=10)
     runner.cycle()
     runner.cycle()
     assert len(later.work) == 2
@@ -61,7 +47,7 @@ def test_a_full_lane_leaves_the_threads_to_the_others():
     post(busy, *"abc")
     post(free, "x")
     later = Later()
-    LaneRunner(later, threads=10).cycle()
+    LaneRunner(later, places=10).cycle()
     assert sorted(args[0].message.text for _, args in later.work) == ["a", "x"]
 
 
@@ -71,7 +57,7 @@ def test_a_backlog_larger_than_the_window_does_not_hide_another_lane():
     post(busy, *[str(i) for i in range(300)])
     post(free, "x")
     later = Later()
-    runner = LaneRunner(later, threads=10)
+    runner = LaneRunner(later, places=10)
     runner.cycle()
     runner.cycle()
     assert "x" in [args[0].message.text for _, args in later.work]
@@ -92,7 +78,7 @@ def test_deliveries_of_one_conversation_go_out_one_after_the_other():
     place = make_place()
     post(place, "a", "b", "c", conversation=uuid4())
     later = Later()
-    runner = LaneRunner(later, threads=10)
+    runner = LaneRunner(later, places=10)
     runner.cycle()
     assert [args[0].message.text for _, args in later.work] == ["a"]
     later.run_one()
@@ -205,7 +191,7 @@ def test_a_released_lane_starts_one_at_a_time():
     post(place, *"abc")
     release(place.lane_id)
     later = Later()
-    LaneRunner(later, threads=10).cycle()
+    LaneRunner(later, places=10).cycle()
     assert len(later.work) == 1
 
 
@@ -215,7 +201,7 @@ def test_new_events_queue_behind_what_is_being_flushed():
     post(place, "a", "b")
     release(place.lane_id)
     later = Later()
-    runner = LaneRunner(later, threads=10)
+    runner = LaneRunner(later, places=10)
     runner.cycle()
     post(place, "c")
     while later.work:
@@ -276,7 +262,7 @@ def test_two_workers_and_one_due_row_make_one_send():
     def work():
         barrier.wait()
         try:
-            with write_transaction():
+            with write_transaction():  # not the engine's own: the claim alone must do
                 rows, _ = claim(uuid4(), 10, timezone.now())
             claimed.extend(rows)
         finally:
@@ -295,7 +281,7 @@ def test_a_result_without_its_claim_changes_no_delivery():
     place = make_place()
     [delivery] = post(place, "a")
     later = Later()
-    runner = LaneRunner(later, threads=1)
+    runner = LaneRunner(later, places=1)
     with time_machine.travel(timezone.now(), tick=False) as clock:
         runner.cycle()
         clock.shift(30)  # the lease runs out, another worker takes it and delivers

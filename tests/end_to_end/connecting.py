@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.gateway.process import Gateway
 
-# Given out to agents and routes, one letter of base64 for each of 32 bytes and more.
+# Of every agent here: base64 of 32 bytes, as spec 002 asks.
 SECRET = "ZW5kLXRvLWVuZC1lbmQtdG8tZW5kLWVuZC10by1lbmQ="
 
 _CONNECT = """

@@ -1,5 +1,6 @@
 """What a gateway's ledger says, read past Django."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,10 @@ def steps(gateway: Gateway, foreign_id: str) -> list[Step]:
         "ORDER BY d.id, a.number",
         (foreign_id,),
     )
-    return [Step(*row[:6], text_of(row[6])) for row in rows]
+    return [
+        Step(source, event_type, lane, status, count, verdict, text_of(trace))
+        for source, event_type, lane, status, count, verdict, trace in rows
+    ]
 
 
 def bodies(gateway: Gateway, foreign_id: str) -> dict[str, bytes]:
@@ -63,7 +67,7 @@ def attempts(gateway: Gateway, lane: str) -> list[tuple[int, str, str]]:
         "JOIN deliveries_delivery d ON d.id = a.delivery_id "
         "JOIN deliveries_lane l ON l.id = d.lane_id WHERE l.label = ? ORDER BY d.id, a.number",
         (lane,),
-    )  # type: ignore[return-value]
+    )
 
 
 def claimed(gateway: Gateway) -> set[str]:
@@ -91,8 +95,7 @@ def foreign_ids(gateway: Gateway) -> list[str]:
 
 def repeated(ids: Iterable[str]) -> set[str]:
     """Return what comes more than once."""
-    seen: set[str] = set()
-    return {one for one in ids if one in seen or seen.add(one)}  # type: ignore[func-returns-value]
+    return {one for one, count in Counter(ids).items() if count > 1}
 
 
 def text_of(pk: Any) -> str:

@@ -8,14 +8,14 @@ waits, and a flush in its cautious beginning; a second one hits the flush at its
 import threading
 import urllib.error
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
 from tests.gateway.process import Gateway, eventually
 
 from . import ledger
-from .connecting import SECRET, add_route, connect
+from .connecting import add_route, connect
 from .receiver import Receiver, Unreached
 from .senders import PULL_REQUEST, github
 
@@ -45,7 +45,7 @@ result = recover(Agent.objects.get(name="flushed"))
 
 @dataclass
 class Story:
-    """What came of it: who got what, and what was in flight when it ended."""
+    """What came of it: who got what, and which deliveries were in flight at a kill."""
 
     gateway: Gateway
     unreached: Receiver
@@ -53,7 +53,7 @@ class Story:
     direct: Receiver
     flushed: Receiver
     headers_of_direct: dict[str, str]
-    in_flight: set[str] = field(default_factory=set)
+    in_flight: set[str]
 
 
 def post(gateway: Gateway, route: str, headers: dict[str, str]) -> int:
@@ -66,6 +66,13 @@ def post(gateway: Gateway, route: str, headers: dict[str, str]) -> int:
 
 def signed(gateway: Gateway) -> dict[str, str]:
     return github("pull_request", PULL_REQUEST, gateway.settings["WEBHOOK_SECRET"])
+
+
+def runner_of(gateway: Gateway) -> int:
+    """Return the process that runs the lanes: it listens for wake-ups."""
+    listening = {int(path.stem) for path in (gateway.data / "run").glob("*.wake")}
+    [runner] = listening & set(gateway.pids(WORKER))
+    return runner
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +105,71 @@ def story(prepared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         eventually(lambda: working.arrivals and direct.arrivals, 10, "work at both")
         eventually(lambda: len(ledger.claimed(gateway)) == 4, 10, "one in flight for each")
 
-        story = Story(gateway, working, working, direct, flushed, headers)
         for pid in gateway.pids(WORKER) + gateway.pids(WEB):
             gateway.kill(pid)
         sender.join()
-        story.in_flight |= ledger.claimed(gateway)
+        in_flight = ledger.claimed(gateway)
         hole.close()
-        story.unreached = Receiver(hole.port)
-        receivers.append(story.unreached)
+        unreached = Receiver(hole.port)
+        receivers.append(unreached)
         working.answer()
         direct.answer()
 
         eventually(lambda: len(set(flushed.arrivals)) > EASED + 4, 30, "the flush at full width")
-        [runner] = (int(path.stem) for path in (gateway.data / "run").glob("*.wake"))
-        gateway.kill(runner)
-        story.in_flight |= ledger.claimed(gateway)
+        gateway.kill(runner_of(gateway))
+        in_flight |= ledger.claimed(gateway)
         pending = "SELECT id FROM deliveries_delivery WHERE pending_lane IS NOT NULL"
         eventually(lambda: not gateway.query(pending), 40, "the end of all deliveries")
-        yield story
+        yield Story(gateway, unreached, working, direct, flushed, headers, in_flight)
     finally:
         gateway.clean_up()
         hole.close()
         for receiver in receivers:
             receiver.close()
+
+
+def test_what_had_not_left_the_machine_arrives_once(story: Story) -> None:
+    [delivery] = ledger.by_lane(story.gateway, "unreached")
+    assert delivery in story.in_flight
+    assert story.unreached.arrivals == [delivery]
+    assert ledger.attempts(story.gateway, "unreached") == [
+        (1, "retry", "interrupted"),
+        (2, "delivered", ""),
+    ]
+
+
+def test_what_had_arrived_but_was_not_recorded_comes_again_with_the_same_id(story: Story) -> None:
+    [delivery] = ledger.by_lane(story.gateway, "working")
+    assert delivery in story.in_flight
+    assert story.working.arrivals == [delivery, delivery]
+    assert ledger.attempts(story.gateway, "working") == [
+        (1, "retry", "interrupted"),
+        (2, "delivered", ""),
+    ]
+
+
+def test_a_direct_delivery_whose_web_server_was_killed_is_carried_on_by_a_worker(
+    story: Story,
+) -> None:
+    [delivery] = ledger.by_lane(story.gateway, "alarm")
+    assert story.direct.arrivals == [delivery, delivery]
+    assert ledger.by_lane(story.gateway, "alarm") == {delivery: "delivered"}
+    # Its sender got no answer and asks once more: there is nothing left to do.
+    assert post(story.gateway, "direct", story.headers_of_direct) == 200
+    assert len(story.direct.arrivals) == 2
+
+
+def test_a_flush_that_was_interrupted_twice_delivers_all_that_waited(story: Story) -> None:
+    deliveries = ledger.by_lane(story.gateway, "flushed")
+    assert len(deliveries) == WAITING
+    assert set(deliveries.values()) == {"delivered"}
+    assert set(story.flushed.arrivals) == set(deliveries)
+
+
+def test_a_flush_that_was_interrupted_repeats_only_what_was_in_flight(story: Story) -> None:
+    assert ledger.repeated(story.flushed.arrivals) <= story.in_flight
+
+
+def test_a_flush_that_was_interrupted_in_its_beginning_goes_on_in_its_order(story: Story) -> None:
+    first_time = list(dict.fromkeys(story.flushed.arrivals))
+    assert first_time[:EASED] == list(ledger.by_lane(story.gateway, "flushed"))[:EASED]

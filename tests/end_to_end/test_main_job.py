@@ -123,9 +123,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(
-    prepared: Gateway, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+def house(prepared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The examples of spec 001, running, with an agent of its own process."""
     folder = tmp_path_factory.mktemp("main-job")
     (folder / "home").mkdir()
@@ -135,7 +133,7 @@ def house(
     gateway = Gateway(
         folder / "data",
         prepared,
-        HERMES_HOME=folder / "home",
+        HERMES_HOME=str(folder / "home"),
         OUTBOUND_ALLOW_PRIVATE="true",
         CHANNEL_API_BASES=platforms.bases,
     )
@@ -241,7 +239,8 @@ def test_a_push_is_told_to_the_home_chat_while_github_waits(house: House) -> Non
     assert message.path == f"/telegram/bot{BOT_TOKEN}/sendMessage"
     assert str(message.body["chat_id"]) == HOME_CHAT
     assert message.body["text"] == (
-        "New push to acme/storefront branch refs/heads/main: Merge the guest cart at sign-in (#1347)"
+        "New push to acme/storefront branch refs/heads/main: "
+        "Merge the guest cart at sign-in (#1347)"
     )
     [step] = ledger.steps(house.gateway, foreign_id)
     assert (step.lane, step.status, step.verdict) == ("telegram", "delivered", "delivered")

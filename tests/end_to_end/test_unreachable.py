@@ -25,6 +25,7 @@ pytestmark = [
     ),
 ]
 
+
 @pytest.fixture
 def window() -> Iterator[Page]:
     """A window of a real browser."""
@@ -61,9 +62,7 @@ def test_what_waited_for_an_unreachable_agent_arrives_once_and_in_order_after_re
     connect(gateway, f"http://127.0.0.1:{port}/hashee/webhook", "reviewer")
     add_route(gateway, "pulls", "reviewer")
 
-    began = gateway.python(
-        "from tests.end_to_end.climbing import climb\nresult = climb('pulls')"
-    )
+    began = gateway.python("from tests.end_to_end.climbing import climb\nresult = climb('pulls')")
     waits = [round(after - before) for before, after in pairwise(began)]
     assert waits == list(AGENT_LADDER.rungs)
     status = "SELECT connection_status FROM agents_agent WHERE name = 'reviewer'"

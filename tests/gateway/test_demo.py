@@ -15,7 +15,11 @@ pytestmark = pytest.mark.processes
 def run_demo(data: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "demo", "--once", "--data", str(data)],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "hermes_site.settings"},
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "hermes_site.settings",
+            "HERMES_DATA_DIR": str(data / "mine"),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -36,5 +40,6 @@ def test_the_demo_tells_what_came_of_every_event_and_can_be_run_again(tmp_path: 
         assert "message to chat -1001234567890: New push to acme-shop/storefront" in told
         assert told.count("  delivered to ") == 5
         assert "Password" in told
+    assert not (tmp_path / "mine").exists()
     log = (tmp_path / "gateway.log").read_text()
     assert "发票金额按银行家舍入法取整" in log

@@ -1,8 +1,10 @@
+import socket
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
@@ -139,6 +141,28 @@ def test_credentials_do_not_go_out_in_clear_text(admin_client: Client, ops: Chan
         form(**{"config-api_base": "http://example.com/", "config-bot_token": TOKEN}),
     )
     assert "Use https" in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_the_database_while_an_address_is_looked_up(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = connections["default"]
+    in_transaction: list[bool] = []
+
+    def look_up(*args: Any, **kwargs: Any) -> Any:
+        in_transaction.append(ours.in_atomic_block)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    values = {"name": "hook", "enabled": "on", "config-url": "https://hook.example/in"}
+    admin_client.post(f"{ADD}?kind=webhook", values)
+    hook = Channel.objects.get(name="hook")
+    admin_client.post(page(hook), {**values, "config-url": "https://hook.example/new"})
+    hook.refresh_from_db()
+    assert hook.config["url"] == "https://hook.example/new"
+    assert in_transaction
+    assert not any(in_transaction)
 
 
 def test_a_generated_signing_secret_is_shown_once(admin_client: Client, settings: Any) -> None:

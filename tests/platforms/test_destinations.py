@@ -1,8 +1,11 @@
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -14,6 +17,8 @@ from deliveries.outcomes import Outcome, Verdict
 from deliveries.record import NewDelivery, NewEvent, record
 from deliveries.services import send_direct
 from platforms.models import Channel
+from platforms.services import channel_for
+from platforms.services import test_connection as check_connection
 
 from .fake import Answer, FakePlatform
 from .sender_case import text_message
@@ -45,6 +50,56 @@ def test_many_channels_are_loaded_with_one_query() -> None:
         found = destinations.load(lanes)
     assert len(queries) == 1
     assert set(found) == {lane.pk for lane in lanes}
+
+
+@pytest.fixture
+def unreadable() -> Channel:
+    """A channel that was stored with a key which is no more."""
+    row = channel("lost")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE platforms_channel SET config = %s WHERE id = %s",
+            [Fernet(Fernet.generate_key()).encrypt(b"{}").decode(), row.pk],
+        )
+    return Channel.objects.defer("config").get(pk=row.pk)
+
+
+def test_a_configuration_that_no_key_opens_keeps_back_its_own_deliveries_and_no_others(
+    unreadable: Channel,
+) -> None:
+    sound = channel()
+    found = destinations.load([unreadable.lane, sound.lane])
+    outcome = found[unreadable.lane_id].send(text_message())
+    assert (outcome.verdict, outcome.error_class) == (Verdict.RETRY, "vault_key")
+    assert "vault key" in outcome.error
+    assert outcome.faults_channel
+    assert getattr(found[sound.lane_id], "readable", False)
+
+
+def test_a_configuration_that_no_key_opens_does_not_hide_the_channel_from_routes(
+    unreadable: Channel,
+) -> None:
+    assert channel_for("lost") == unreadable
+    assert channel_for("telegram") == unreadable
+
+
+def test_testing_a_configuration_that_no_key_opens_names_the_key(unreadable: Channel) -> None:
+    check = check_connection(unreadable)
+    assert not check.ok
+    assert "vault key" in check.detail
+
+
+def test_in_the_admin_a_configuration_that_no_key_opens_can_be_entered_anew(
+    admin_client: Client, unreadable: Channel
+) -> None:
+    page = f"/admin/platforms/channel/{unreadable.pk}/change/"
+    assert admin_client.get("/admin/platforms/channel/").status_code == 200
+    assert "The vault key does not open" in admin_client.get(page).content.decode()
+    assert admin_client.get(page.replace("change", "test")).status_code == 200
+    values = {"name": "lost", "enabled": "on"}
+    assert admin_client.post(page, values).status_code == 200
+    assert admin_client.post(page, {**values, "config-bot_token": TOKEN}).status_code == 302
+    assert Channel.objects.get(pk=unreadable.pk).config == {"bot_token": TOKEN}
 
 
 def test_a_lane_without_a_channel_is_missing() -> None:
@@ -126,8 +181,9 @@ def sent_directly(row: Channel, **facts: Any) -> Delivery:
     token, now = new_id(), timezone.now()
     event = NewEvent(source="route", type="push", body=b"{}")
     payload = {"type": "text", "text": "Deployed"}
+    lease = now + timedelta(seconds=20)
     new = NewDelivery(
-        event, row.lane_id, "message.new", payload, claim=token, lease_until=now, **facts
+        event, row.lane_id, "message.new", payload, claim=token, lease_until=lease, **facts
     )
     record([event], [new])
     send_direct(new.id, token)

@@ -146,6 +146,13 @@ class TestSecrets:
         with time_machine.travel(timezone.now() + timedelta(hours=1, seconds=1)):
             assert effective_secrets(route) == [new]
 
+    def test_a_secret_that_the_sender_dictates_is_taken_and_ends_unsigned_requests(self) -> None:
+        route = Route.objects.create(name="a", insecure_no_auth=True)
+        assert rotate_secret(route, timedelta(hours=1), "from-the-sender") == "from-the-sender"
+        assert effective_secrets(route) == ["from-the-sender"]
+        route.refresh_from_db()
+        assert not route.insecure_no_auth
+
     def test_the_secret_of_a_file_route_is_changed_in_the_file(self) -> None:
         route = Route.objects.create(name="a", origin=Route.Origin.FILE)
         with pytest.raises(ValidationError, match=r"config\.yaml"):

@@ -1,4 +1,5 @@
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,24 @@ def test_what_a_crash_left_half_written_is_no_hindrance(folder: Path) -> None:
     create_vault_key(folder)
     assert [Fernet(key) for key in read_vault_keys(folder)]
     assert not (folder / "vault.key.new").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "gateway"])
+def test_a_command_says_what_is_wrong_with_a_key_in_one_line(folder: Path, command: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "django.key").write_text("short")
+    (folder / "django.key").chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "manage.py"), command],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "hermes_site.settings",
+            "HERMES_DATA_DIR": str(folder.parent),
+            "HERMES_ENV_FILE": os.devnull,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(folder / "django.key") in done.stderr

@@ -16,6 +16,7 @@ from deliveries.tasks import ensure_runners
 from hermes_site.gateway import lock, preflight
 from hermes_site.gateway.supervisor import Supervisor
 from routes.config_files import effective_settings, sync_if_changed
+from vault.keys import VaultKeyError
 
 
 class Command(BaseCommand):
@@ -52,7 +53,7 @@ class Command(BaseCommand):
         try:
             self._preflight(migrate=migrate)
             code = 0
-        except CommandError as error:
+        except (CommandError, VaultKeyError) as error:
             self.stderr.write(str(error))
         except BaseException:
             traceback.print_exc()
