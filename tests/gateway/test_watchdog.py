@@ -1,8 +1,13 @@
-"""When the watchdog calls a cluster frozen, by its own clock."""
+"""When the watchdog calls a cluster frozen, by its own clock, and how often it says so."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
-from hermes_site.gateway.watchdog import FROZEN_AFTER, STUCK_AFTER, Pulse, Sign
+import pytest
+
+from hermes_site.gateway import watchdog
+from hermes_site.gateway.watchdog import FROZEN_AFTER, STUCK_AFTER, Pulse, Sign, Watchdog
+from tests.gateway.process import eventually
 
 BEAT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -77,3 +82,26 @@ def test_a_successor_that_came_ends_the_wait_even_if_it_hands_over_itself() -> N
 def test_a_runner_that_is_silent_means_a_frozen_cluster() -> None:
     pulse = beating(100.0, 110.0)
     assert "no lane runner was heard" in pulse.frozen(110.0 + FROZEN_AFTER + 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_is_called_frozen_once_and_its_successor_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LOOK_EVERY", "SILENT_AFTER", "FROZEN_AFTER", "START_GRACE"):
+        monkeypatch.setattr(watchdog, name, getattr(watchdog, name) / 50)
+    reasons: list[str] = []
+    watching = Watchdog(reasons.append)
+    watching.start()
+    try:
+        time.sleep(0.5)
+        assert not reasons  # there is no cluster yet
+        for count in (1, 2):
+            watching.cluster_started()
+            eventually(lambda: len(reasons) == count, 5, "a call")  # noqa: B023
+            time.sleep(0.5)
+            assert len(reasons) == count
+    finally:
+        watching.end()
+        watching.join()
+    assert "no lane runner was heard" in reasons[0]
