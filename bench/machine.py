@@ -27,6 +27,11 @@ def pin(core: int) -> None:
         os.sched_setaffinity(0, {core})
 
 
+def unpin() -> None:
+    """Let this process run on every core again: PostgreSQL runs where it likes."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as sock:
@@ -147,6 +152,7 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         [*run, f"{binaries}/postgres", "-D", f"{data}/db", "-p", str(port), "-k", str(data),
          "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=256MB"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=unpin,
     )  # fmt: skip
     try:
         url = f"postgres://bench@127.0.0.1:{port}/postgres"

@@ -88,9 +88,12 @@ def unstick(now: datetime) -> int:
 def _flush_forgotten() -> int:
     forgotten = heads().filter(lane__state=Lane.State.OPEN)
     lanes = set(forgotten.values_list("lane_id", flat=True))
-    return Lane.objects.filter(pk__in=lanes, state=Lane.State.OPEN).update(
-        state=Lane.State.FLUSHING, ease=0
-    )
+    if not lanes:
+        return 0
+    with engine_transaction():
+        return Lane.objects.filter(pk__in=lanes, state=Lane.State.OPEN).update(
+            state=Lane.State.FLUSHING, ease=0
+        )
 
 
 def _probe_failing(now: datetime) -> int:

@@ -1,10 +1,10 @@
 """Lanes: how a destination tells the engine to hold, to open, to reload."""
 
-from django.db import transaction
 from django.db.models import F
 
 from . import wake
 from .models import Delivery, Lane
+from .transactions import engine_transaction
 
 # A lane that was released sends its first deliveries one by one, then at its full width.
 EASE = 16
@@ -37,7 +37,7 @@ def release(lane_id: int) -> int:
 
     The ladder of everything that waits starts again.
     """
-    with transaction.atomic():
+    with engine_transaction():
         changed = (
             Lane.objects.filter(pk=lane_id)
             .exclude(state=Lane.State.OPEN)

@@ -1,5 +1,6 @@
 """Changes of the ledger that more than one door leads to."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -83,12 +84,14 @@ def replay(event: Event) -> int:
     return len(originals)
 
 
-def send_direct(delivery_id: UUID, token: UUID) -> Outcome:
+def send_direct(
+    delivery_id: UUID, token: UUID, on_failure: Callable[[], None] | None = None
+) -> Outcome:
     """Send a delivery that was recorded with its claim, in this thread, once, and write the end.
 
     A temporary failure is final here: whoever waits is told, and will ask again (spec 001,
     direct delivery). Only one verdict is ``retry``: this came too late, and a runner has or will
-    have the delivery.
+    have the delivery. ``on_failure`` runs in the transaction that records a failure.
     """
     now = timezone.now()
     delivery = Delivery.objects.select_related("lane").get(pk=delivery_id)
@@ -110,5 +113,8 @@ def send_direct(delivery_id: UUID, token: UUID) -> Outcome:
     result = send(claimed)
     if result.outcome.verdict == Verdict.RETRY:
         result.outcome = replace(result.outcome, verdict=Verdict.FAILED)
-    record_singly([result], timezone.now())
+    with write_transaction():
+        record_singly([result], timezone.now())
+        if result.outcome.verdict == Verdict.FAILED and on_failure is not None:
+            on_failure()
     return result.outcome

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -302,8 +303,8 @@ def _sending_slot() -> Iterator[bool]:
 async def _deliver(route: Entry, accepted: Accepted, claim: UUID, shown: str) -> Answer:
     """Send a stored direct delivery while its sender waits; 200 or 502 (spec 001)."""
     try:
-        settle = sync_to_async(_send_and_settle, thread_sensitive=False, executor=_direct)
-        outcome = await settle(accepted, claim)
+        send = sync_to_async(_send_direct, thread_sensitive=False, executor=_direct)
+        outcome = await send(accepted, claim)
     except Error:
         logger.exception("delivery %s: its outcome could not be written", accepted.delivery.id)
         return _unavailable()
@@ -322,13 +323,11 @@ async def _deliver(route: Entry, accepted: Accepted, claim: UUID, shown: str) ->
 
 
 @reconnecting()
-def _send_and_settle(accepted: Accepted, claim: UUID) -> Outcome:
-    outcome = send_direct(accepted.delivery.id, claim)
-    if outcome.verdict != Verdict.DELIVERED:
-        # The sender will post the same id again, and that must be a second chance, not a
-        # duplicate.
-        release_key(accepted.key, accepted.event.id)
-    return outcome
+def _send_direct(accepted: Accepted, claim: UUID) -> Outcome:
+    # The sender will post the id of a failure again, and that must be a second chance, not a
+    # duplicate.
+    give_back = partial(release_key, accepted.key, accepted.event.id)
+    return send_direct(accepted.delivery.id, claim, on_failure=give_back)
 
 
 def _refuse(

@@ -143,5 +143,3 @@ class TestEngine(TestCase):
                 suppress_health_check=list(HealthCheck),
             ),
         )
-
-

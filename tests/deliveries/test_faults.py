@@ -91,6 +91,27 @@ def test_an_outcome_that_cannot_be_written_is_written_bare_and_holds_up_no_other
     assert runner.idle
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome.delivered(status=200, response="\0"),
+        Outcome.delivered(status=200, provider_ids={"id": "\0"}),
+        Outcome.delivered(status=200, progress={"parts": "\0"}),
+        Outcome.delivered(status=99999),
+        Outcome.failed("x" * 50, "too long a word", status=400),
+    ],
+    ids=["NUL in a response", "NUL in an id", "NUL in progress", "no status", "long class"],
+)
+def test_what_only_one_database_takes_is_recorded_on_both(outcome):
+    place, other = make_place("place"), make_place("other")
+    place.script = [outcome]
+    post(place, "a")
+    post(other, "b")
+    run_until_idle()
+    assert statuses(place, other) == [outcome.verdict, "delivered"]
+    assert len(place.sent) == 1
+
+
 def test_outcomes_survive_a_database_that_is_away(monkeypatch):
     place = make_place()
     post(place, "a", "b")
