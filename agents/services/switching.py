@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from agents.models import Agent, Artifact
-from deliveries.lanes import hold, touch
+from deliveries.lanes import hold, release
 from deliveries.outbound import Policy, validate_outbound_url
 from deliveries.selectors import waiting
-from deliveries.services import release
+from deliveries.transactions import engine_transaction
 from vault.services import generate_secret, rotate
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,9 @@ def confirm_switch(artifact: Artifact, by: object) -> str | None:
     expired, or when the agent's connection is no longer the one it was made for.
     """
     now = timezone.now()
-    with transaction.atomic():
+    # The engine's own transaction: a runner that gives the agent up at this moment takes lane and
+    # agent in the other order.
+    with engine_transaction():
         artifact = Artifact.objects.select_related("agent").get(pk=artifact.pk)
         decided = Artifact.objects.filter(
             pk=artifact.pk, state=Artifact.State.OPEN, expires_at__gt=now
@@ -123,8 +125,9 @@ def confirm_switch(artifact: Artifact, by: object) -> str | None:
             if not artifact.secret:
                 generated = generate_secret()
             rotate(agent.secrets, artifact.secret or generated, SECRET_OVERLAP)
+            # Held and released: what waits on a rung of the old address starts anew, too.
+            hold(agent.lane_id)
             release(agent.lane_id)
-            touch(agent.lane_id)
         else:
             hold(agent.lane_id)
     logger.info("Agent %s was switched to %s mode by %s", agent.pk, proposal["mode"], by)

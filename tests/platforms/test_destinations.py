@@ -94,6 +94,8 @@ def test_in_the_admin_a_configuration_that_no_key_opens_can_be_entered_anew(
 ) -> None:
     page = f"/admin/platforms/channel/{unreadable.pk}/change/"
     assert admin_client.get("/admin/platforms/channel/").status_code == 200
+    Channel.objects.filter(pk=unreadable.pk).update(health="needs_attention")
+    assert "lost" in admin_client.get("/admin/").content.decode()
     assert "The vault key does not open" in admin_client.get(page).content.decode()
     assert admin_client.get(page.replace("change", "test")).status_code == 200
     values = {"name": "lost", "enabled": "on"}
