@@ -9,7 +9,6 @@ import asyncio
 import gc
 import os
 import sys
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -39,7 +38,7 @@ gc.set_threshold(50_000, 20, 20)
 
 # The thread that writes lets go of the interpreter for every statement, and would wait five
 # milliseconds each time to have it back from a busy event loop.
-sys.setswitchinterval(0.0005)
+sys.setswitchinterval(0.002)
 
 # One instance each: the views keep nothing of a request.
 _webhook_view = WebhookView()
@@ -68,31 +67,25 @@ class LeanRequest(HttpRequest):
 
         A sender that stops talking is cut off after WEBHOOK_READ_SECONDS.
         """
-        message = await self._next(settings.WEBHOOK_READ_SECONDS)
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            deadline = time.monotonic() + settings.WEBHOOK_READ_SECONDS
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                if size > limit:
-                    raise TooLarge
-                message = await self._next(deadline - time.monotonic())
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-            body = b"".join(parts)
-        if len(body) > limit:
-            raise TooLarge
-        return body
-
-    async def _next(self, seconds: float) -> MutableMapping[str, Any]:
         try:
-            async with asyncio.timeout(seconds):
-                message = await self._receive()
+            async with asyncio.timeout(settings.WEBHOOK_READ_SECONDS):
+                return await self._read(limit)
         except TimeoutError:
             raise ReadFailed from None
-        if message["type"] != "http.request":
-            raise ReadFailed
-        return message
+
+    async def _read(self, limit: int) -> bytes:
+        parts, size, more = [], 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ReadFailed
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise TooLarge
+            parts.append(part)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

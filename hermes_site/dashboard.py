@@ -130,8 +130,7 @@ def attention(user: Any) -> Attention:
     if user.has_perm("platforms.view_channel"):
         # Without the configuration: nothing here needs a secret to be opened.
         found.channels = list(
-            Channel.objects.defer("config")
-            .filter(enabled=True, health=Channel.Health.NEEDS_ATTENTION)
+            Channel.objects.filter(enabled=True, health=Channel.Health.NEEDS_ATTENTION)
             .only("name", "health_reason")
             .order_by("name")[:NAMED]
         )
