@@ -79,6 +79,7 @@ class Bench:
             "HERMES_ENV_FILE": os.devnull,
             "DATABASE_URL": stack.enter_context(machine.database(kind, folder)),
             "OUTBOUND_ALLOW_PRIVATE": "true",
+            "WEBHOOK_ENABLED": "true",
             "LOG_LEVEL": "ERROR",
         }
         machine.manage(self.env, "migrate", "-v0")
