@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from agents.models import Conversation
 from deliveries.models import DedupeKey, Delivery, Event, Payload
-from routes import refusals, table
+from routes import table
 from routes.models import RateWindow, Refusal, Route, RouteSecret
 
 pytestmark = pytest.mark.django_db
@@ -23,11 +23,6 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 PULL_REQUEST = (FIXTURES / "github" / "pull_request__opened.json").read_bytes()
 MERGE_REQUEST = (FIXTURES / "gitlab" / "merge_request__open.json").read_bytes()
 SECRET = "github-webhook-secret"
-
-
-@pytest.fixture(autouse=True)
-def _write_refusals_at_once(monkeypatch):
-    monkeypatch.setattr(refusals, "FLUSH_SECONDS", 0)
 
 
 @pytest.fixture
