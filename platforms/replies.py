@@ -1,18 +1,15 @@
 """What a reply means where a platform's own table is silent (facts/channels.md §0.2)."""
 
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from deliveries.outbound import OutboundError, Reply
 from deliveries.outcomes import Outcome, Verdict
+from deliveries.retry_after import asked_wait, bounded
 
-SHORTEST_WAIT, LONGEST_WAIT = 1.0, 3600.0  # seconds; a Retry-After outside is bounded
 DETAIL_LENGTH = 500  # characters of a platform's own words
 
 
@@ -110,21 +107,4 @@ def unreached(error: OutboundError) -> Outcome:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, number or HTTP date; None without a good one."""
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    try:
-        return bounded(float(value))
-    except ValueError:
-        pass
-    try:
-        return bounded(parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def bounded(seconds: float) -> float | None:
-    """Return a wait inside the bounds; None for what is no number."""
-    if math.isnan(seconds):
-        return None
-    return min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
+    return asked_wait(headers.get("Retry-After", "").strip())

@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +13,7 @@ from agents.models import Agent
 from agents.services.messages import check_payload
 from deliveries.outbound import OutboundError, Policy, Reply, request
 from deliveries.outcomes import Message, Outcome
+from deliveries.retry_after import asked_wait
 from vault.redaction import redact, redact_headers
 
 from .destination import AgentDestination
@@ -32,9 +31,6 @@ WEBHOOK_EVENTS = frozenset(
     }
 )
 
-# facts/channels.md §0.2: what a receiver may ask for is bounded, in seconds.
-SHORTEST_WAIT = 1.0
-LONGEST_WAIT = 3600.0
 # How much of a request's body and of a response an attempt keeps, in bytes.
 KEPT_REQUEST = 4096
 KEPT_RESPONSE = 4096
@@ -125,23 +121,6 @@ def judge(reply: Reply, **facts: Any) -> Outcome:
             **facts,
         )
     return Outcome.retry("server_error", _("The agent answered %(status)d.") % said, **facts)
-
-
-def asked_wait(value: str) -> float | None:
-    """Return a Retry-After (seconds or HTTP date) in seconds within bounds; None if unreadable."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = moment.timestamp() - time.time()
-    if seconds != seconds:  # "nan" is a float, too
-        return None
-    return min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
 
 def _acknowledged(reply: Reply, **facts: Any) -> Outcome:

@@ -14,12 +14,12 @@ from django.utils.translation import gettext_lazy
 
 from deliveries.outbound import OutboundError, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
+from deliveries.retry_after import LONGEST_WAIT
 from platforms.fields import ApiBaseField, SecretField
 from platforms.markup import to_telegram_html
 from platforms.parts import send_parts
 from platforms.replies import (
     BAD_REPLY,
-    LONGEST_WAIT,
     RATE_LIMITED,
     REFUSED,
     UNAUTHORIZED,

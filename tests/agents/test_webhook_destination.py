@@ -9,8 +9,9 @@ import time_machine
 from pytest_django import Settings
 
 from agent_sdk import parse_webhook_payload, verify_webhook_signature
-from agents.connections.webhook import WEBHOOK_EVENTS, WebhookDestination, asked_wait
+from agents.connections.webhook import WEBHOOK_EVENTS, WebhookDestination
 from deliveries.outcomes import Verdict
+from deliveries.retry_after import asked_wait
 
 from .conftest import SECRET, make_message, unsaved_destination
 from .receiver import Receiver, drip, flood, hang_up
