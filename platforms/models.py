@@ -6,7 +6,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from deliveries.lanes import sync_lane, touch
-from vault.fields import EncryptedJSONField
+from vault.fields import EncryptedJSONField, EncryptedTextField
 from vault.keys import VaultKeyError
 
 LANE_KIND = "channel"
@@ -30,6 +30,16 @@ class Channel(models.Model):
     health = models.CharField(_("health"), max_length=16, choices=Health, default=Health.OK)
     health_reason = models.TextField(_("what is wrong"), blank=True)
     checked_at = models.DateTimeField(_("checked"), null=True, blank=True)
+    # Who answers people that write here, where the platform brings their messages in.
+    agent = models.ForeignKey(
+        "agents.Agent",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="channels",
+        verbose_name=_("agent"),
+        help_text=_("Who answers what people write here. Empty: the default agent."),
+    )
     lane = models.OneToOneField("deliveries.Lane", models.PROTECT, editable=False)
 
     class Meta:
@@ -62,3 +72,33 @@ class Channel(models.Model):
             return dict(self.config or {})
         except VaultKeyError:
             return None
+
+
+class SessionWebhook(models.Model):
+    """DingTalk's short-lived address for answers in one chat (spec 000)."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="session_webhooks")
+    conversation_id = models.CharField(_("chat"), max_length=255)
+    url: Any = EncryptedTextField()
+    expires_at = models.DateTimeField(_("expires"))
+    conversation_type = models.CharField(max_length=1)  # 1: one person, 2: a group
+    title = models.CharField(_("title"), max_length=255, blank=True)
+    staff_id = models.CharField(max_length=255, blank=True)
+    robot_code = models.CharField(max_length=255, blank=True)
+    # The stream connection that brought it; its end is the end of its rows.
+    connection = models.UUIDField()
+    created_at = models.DateTimeField(_("created"))
+    warned_at = models.DateTimeField(null=True, blank=True)
+    nudged_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("session webhook")
+        verbose_name_plural = _("session webhooks")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["channel", "conversation_id"], name="sessionwebhook_chat"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.conversation_id
