@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from routes.paths import MISSING, parse_path, walk
 
@@ -21,6 +22,9 @@ ANY_EVENT = (GITHUB_EVENT, GITLAB_EVENT, EventName(body="event_type"), EventName
 ANY_ID = ("webhook-id", "x-request-id")
 # Where nothing was verified there is no family to mistake, and every id is as good.
 UNVERIFIED_IDS = ("x-github-delivery", "idempotency-key", "x-gitlab-event-uuid", *ANY_ID)
+
+# The paths of the records, a few dozen, are taken apart once.
+_path = lru_cache(maxsize=512)(parse_path)
 
 
 def event_type(preset: Preset | None, headers: Mapping[str, str], payload: object) -> str:
@@ -48,27 +52,61 @@ def delivery_id(preset: Preset | None, headers: Mapping[str, str], payload: obje
             return _bounded(value)
     if preset is None:
         return None
-    if preset.id_path:
-        found = walk(payload, parse_path(preset.id_path))
-        if found is not MISSING and isinstance(found, str | int) and found != "":
-            return _bounded(str(found))
+    if value := text_at(payload, preset.id_paths):
+        return _bounded(value)
     for header in ANY_ID:
         if value := headers.get(header):
             return _bounded(value)
     return None
 
 
+def text_at(payload: object, paths: tuple[str, ...]) -> str:
+    """Return the first text or whole number at one of the dotted paths; "" where there is none."""
+    for path in paths:
+        found = walk(payload, _path(path))
+        if isinstance(found, str) and found:
+            return found
+        if isinstance(found, int) and not isinstance(found, bool):
+            return _digits(found)
+    return ""
+
+
+def _digits(number: int) -> str:
+    # Python refuses to write out numbers of thousands of digits; these have no business here.
+    return str(number) if number.bit_length() < 1024 else ""
+
+
 def _name(rule: EventName, headers: Mapping[str, str], payload: object) -> str:
-    header = ""
+    name = ""
     if rule.header:
-        header = headers.get(rule.header, "")
-        if not header:
+        name = headers.get(rule.header, "")
+        if not name:
             return ""
-    if rule.body and isinstance(payload, dict):
-        name = payload.get(rule.body)
-        if isinstance(name, str) and name:
-            return name
-    return rule.spellings.get(header, header)
+    if rule.body:
+        name = _named_at(payload, rule.body, rule.spellings) or name
+    elif rule.keys and isinstance(payload, dict):
+        name = next((key for key in rule.keys if key in payload), name)
+    if not name:
+        return ""
+    name = rule.spellings.get(name, name)
+    for path in rule.joined:
+        found = walk(payload, _path(path))
+        if isinstance(found, str) and found:
+            name = f"{name}.{found}"
+    return name
+
+
+def _named_at(payload: object, path: str, spellings: Mapping[str, str]) -> str:
+    found = walk(payload, _path(path))
+    if found is MISSING:
+        return ""
+    if isinstance(found, str):
+        return found
+    # A number names an event only where the record says which.
+    if isinstance(found, int) and not isinstance(found, bool):
+        digits = _digits(found)
+        return digits if digits in spellings else ""
+    return ""
 
 
 def _presentable(name: str) -> str:

@@ -3,18 +3,22 @@
 from routes.presets.reading import delivery_id, event_type
 
 from .explanations import unrecognised
-from .schemes import key_of
-from .signer import sign
-from .verdicts import Refused, Verified
+from .keys import key_of
+from .signer import SignedRequest, sign, sign_request
+from .verdicts import POSTED, Address, Refused, Verified
 from .verifier import Verifier
 
 __all__ = [
+    "POSTED",
+    "Address",
     "Refused",
+    "SignedRequest",
     "Verified",
     "Verifier",
     "delivery_id",
     "event_type",
     "key_of",
     "sign",
+    "sign_request",
     "unrecognised",
 ]

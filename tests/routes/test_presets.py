@@ -1,6 +1,5 @@
 """What a request says of itself: its source, its event, its id."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +50,9 @@ class TestDetect:
             {},
             {"x-hub-signature-256": ""},
             {"x-github-event": "push"},
-            {"authorization": "Bearer x"},
+            {"authorization": "x"},
+            # Recognised by nothing but the secret, which is not in the headers.
+            {"x-signature-ed25519": "x", "x-signature-timestamp": "1"},
         ],
     )
     def test_no_signature_is_no_source(self, headers: dict[str, str]) -> None:
@@ -128,6 +129,42 @@ class TestEventType:
             assert 0 < len(found) <= MAX_EVENT_CHARACTERS
 
 
+class TestTheNameInTheBody:
+    """What the samples, one event each, don't show."""
+
+    @pytest.mark.parametrize(
+        ("preset", "payload", "expected"),
+        [
+            ("slack", {"type": "event_callback", "event": {"type": "reaction_added"}}, None),
+            ("slack", {"type": "block_actions"}, "block_actions"),
+            ("slack", {"command": "/deploys", "text": ""}, "/deploys"),
+            ("feishu", {"uuid": "1", "event": {"type": "message"}}, "message"),
+            ("discord", {"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}, None),
+            ("discord", {"type": 5}, "modal_submit"),
+            ("discord", {"type": 99}, "unknown"),
+            ("discord", {"type": True}, "unknown"),
+            ("meta", {"object": "page", "entry": [{"messaging": [{}]}]}, "messaging"),
+            ("twilio", {"MessageStatus": "delivered", "SmsStatus": "sent"}, "delivered"),
+            ("twilio", {"CallStatus": "completed"}, "completed"),
+            ("asana", {"events": []}, "unknown"),
+            ("telegram", {"update_id": 1, "my_chat_member": {}}, "my_chat_member"),
+            ("telegram", {"update_id": 1, "news_of_tomorrow": {}}, "unknown"),
+            ("wecom", {"MsgType": "event", "Event": "subscribe"}, "subscribe"),
+            ("hubspot", [{"subscriptionType": "deal.creation"}], "deal.creation"),
+            ("hubspot", [], "unknown"),
+            ("sendgrid", [{"event": "open"}, {"event": "click"}], "open"),
+            ("mailgun", {"event-data": {"event": "opened"}}, "opened"),
+        ],
+    )
+    def test_each_source_has_its_places(
+        self, preset: str, payload: object, expected: str | None
+    ) -> None:
+        if expected is None:
+            assert isinstance(payload, dict)
+            expected = payload["event"]["type"]
+        assert event_type(presets()[preset], {}, payload) == expected
+
+
 class TestDeliveryId:
     @pytest.mark.parametrize(
         ("preset", "headers", "expected"),
@@ -155,11 +192,16 @@ class TestDeliveryId:
         assert delivery_id(preset, headers, {}) == expected
 
     def test_an_id_in_the_body_is_a_matter_of_the_record(self) -> None:
-        stripe = replace(V1, id_headers=(), id_path="event.id")
-        assert delivery_id(stripe, {}, {"event": {"id": "evt_1"}}) == "evt_1"
-        assert delivery_id(stripe, {}, {"event": {"id": 12}}) == "12"
-        assert delivery_id(stripe, {"x-request-id": "r"}, {"event": {"id": [1]}}) == "r"
-        assert delivery_id(stripe, {}, []) is None
+        pagerduty = presets()["pagerduty"]
+        assert delivery_id(pagerduty, {}, {"event": {"id": "evt_1"}}) == "evt_1"
+        assert delivery_id(pagerduty, {}, {"event": {"id": 12}}) == "12"
+        assert delivery_id(pagerduty, {"x-request-id": "r"}, {"event": {"id": [1]}}) == "r"
+        assert delivery_id(pagerduty, {}, []) is None
+
+    def test_the_first_place_that_has_an_id_counts(self) -> None:
+        feishu = presets()["feishu"]
+        assert delivery_id(feishu, {}, {"header": {"event_id": "a"}, "uuid": "b"}) == "a"
+        assert delivery_id(feishu, {}, {"uuid": "b"}) == "b"
 
     @pytest.mark.parametrize("value", ["x" * 256, "x" * 60_000, "a\0b", "\x85"])
     def test_what_can_not_be_stored_is_hashed(self, value: str) -> None:
