@@ -20,6 +20,8 @@ class Agent(models.Model):
     class Mode(models.TextChoices):
         WEBSOCKET = "websocket", _("WebSocket")
         WEBHOOK = "webhook", _("Webhook")
+        PULL = "pull", _("Pull")
+        COMPLETIONS = "completions", _("Chat completions")
 
     class Status(models.TextChoices):
         READY = "ready", _("ready")
@@ -46,6 +48,16 @@ class Agent(models.Model):
         default=4,
         help_text=_("How many deliveries this agent is sent at the same time."),
     )
+    # The chat endpoint of the completions mode: {"base_url": …, "model": …, "system": …, …}.
+    endpoint = models.JSONField(_("endpoint"), default=dict, blank=True)
+    endpoint_key: Any = EncryptedTextField(_("API key"), default="", blank=True)
+    # What the agent says it can do; a change takes effect when a person has accepted it.
+    manifest = models.JSONField(_("manifest"), default=dict, blank=True)
+    # X25519, base64: with it, envelopes are sealed (docs/protocol.md).
+    public_key = models.CharField(_("public key"), max_length=64, blank=True)
+    last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    # Taken out of service by a person: it is sent nothing.
+    suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True)
     lane = models.OneToOneField("deliveries.Lane", models.PROTECT, editable=False)
 
     class Meta:
@@ -126,7 +138,10 @@ class Conversation(models.Model):
     """The thread between an agent and a place: where an answer goes, what belongs together."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    agent = models.ForeignKey(Agent, models.CASCADE, related_name="conversations")
+    # Without a check by the database, and an index, for each: one may be written with every event.
+    agent = models.ForeignKey(
+        Agent, models.CASCADE, db_index=False, db_constraint=False, related_name="conversations"
+    )
     # What makes events one thread ("acme/site#7"); an event of its own has its own id here.
     key = models.CharField(_("key"), max_length=255)
     channel = models.ForeignKey(
@@ -134,10 +149,14 @@ class Conversation(models.Model):
         models.SET_NULL,
         null=True,
         blank=True,
+        db_index=False,
+        db_constraint=False,
         related_name="conversations",
         verbose_name=_("channel"),
     )
     target = models.JSONField(_("target"), default=dict, blank=True)
+    # Further places of a route that fans out: [{"channel_id": 3, "target": {…}}, …].
+    fan_out = models.JSONField(_("further places"), default=list, blank=True)
     sender_id = models.CharField(_("sender"), max_length=255, blank=True)
     created_at = models.DateTimeField(_("created"))
 
@@ -152,21 +171,101 @@ class Conversation(models.Model):
         return self.key
 
 
+class Relation(models.Model):
+    """A person's standing with an agent; a suspended or revoked one receives nothing."""
+
+    class Status(models.TextChoices):
+        ESTABLISHED = "established", _("established")
+        SUSPENDED = "suspended", _("suspended")
+        REVOKED = "revoked", _("revoked")
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    agent = models.ForeignKey(Agent, models.CASCADE, related_name="relations")
+    # Who it is, as the sender_id of that person's messages: "telegram:12345".
+    user_id = models.CharField(_("person"), max_length=255)
+    name = models.CharField(_("name"), max_length=255, blank=True)
+    status = models.CharField(
+        _("status"), max_length=12, choices=Status, default=Status.ESTABLISHED
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    changed_at = models.DateTimeField(_("changed"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("relation")
+        verbose_name_plural = _("relations")
+        constraints = [
+            models.UniqueConstraint(fields=["agent", "user_id"], name="relation_agent_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.user_id
+
+
+class Connection(models.Model):
+    """The one live socket of an agent; whoever holds another token was replaced."""
+
+    agent = models.OneToOneField(Agent, models.CASCADE, primary_key=True, related_name="connection")
+    token = models.UUIDField()
+    connected_at = models.DateTimeField(_("connected"))
+    seen_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+
+    def __str__(self) -> str:
+        return str(self.token)
+
+
+class StoredObject(models.Model):
+    """A body that is too large for the wire, kept in the storage until its delivery is purged."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    agent = models.ForeignKey(Agent, models.CASCADE, related_name="stored_objects")
+    delivery_id = models.UUIDField(unique=True)
+    size = models.PositiveBigIntegerField()  # bytes
+    content_type = models.CharField(max_length=100, default="application/octet-stream")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("stored object")
+        verbose_name_plural = _("stored objects")
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Artifact(models.Model):
     """A form shown to a person for a decision; only its confirmation changes anything."""
 
     class Kind(models.TextChoices):
         SWITCH = "switch", _("switch connection mode")
+        MANIFEST = "manifest", _("change of abilities")
+        FORM = "form", _("question of the agent")
+        ACT = "act", _("act of the system agent")
 
     class State(models.TextChoices):
         OPEN = "open", _("open")
         CONFIRMED = "confirmed", _("confirmed")
         CANCELLED = "cancelled", _("cancelled")
+        EXPIRED = "expired", _("expired")
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     agent = models.ForeignKey(Agent, models.CASCADE, related_name="artifacts")
     kind = models.CharField(_("kind"), max_length=12, choices=Kind)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.OPEN)
+    # An agent's own form: {"title", "text", "fields": [{"name", "type", "label", …}]}.
+    form = models.JSONField(_("form"), default=dict, blank=True)
+    answer = models.JSONField(_("answer"), default=dict, blank=True)
+    conversation = models.ForeignKey(
+        Conversation,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="artifacts",
+    )
     # What is proposed: {"mode": "webhook", "url": …}; a secret never.
     proposal = models.JSONField(_("proposal"), default=dict)
     # What the proposal was made against; the confirmation refuses when it is no longer true.
@@ -176,6 +275,7 @@ class Artifact(models.Model):
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+    decided_by = models.CharField(_("decided by"), max_length=150, blank=True)
 
     class Meta:
         verbose_name = _("artifact")

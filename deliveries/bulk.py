@@ -1,7 +1,8 @@
 """Rows into tables, many at once, without building models: the receive path's own writer.
 
-On PostgreSQL values travel in the binary format through `unnest`, one statement whatever the
-number of rows; text binding there costs four times as much (facts/performance.md A4.3).
+On PostgreSQL a column travels as one parameter and is taken apart by `unnest`: one statement
+whatever the number of rows; binding value by value costs four times as much
+(facts/performance.md A4.3).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ def upsert(
 ) -> list[Any]:
     """Insert rows with an ON CONFLICT clause; return cursors whose ``rowcount`` together is how
     many were inserted or updated, to be read when the pipeline they are in has ended."""
+    if not rows:
+        return []
     with connection.wrap_database_errors:
         return _write(model, columns, rows, conflict)
 
@@ -47,7 +50,7 @@ def ask(sql: str, parameters: Sequence[Any]) -> Any:
     raw: Any = connection.connection
     with connection.wrap_database_errors:
         if connection.vendor == "postgresql":
-            return _binary_cursor(raw).execute(sql, parameters)
+            return _binary_cursor(raw).execute(sql, parameters, prepare=True)
         return raw.execute(sql.replace("%s", "?"), parameters)
 
 
@@ -75,9 +78,8 @@ def _write(
     raw: Any = database.connection
     if database.vendor == "postgresql":
         sql = _unnest_sql(model, columns, always) + conflict
-        return [
-            _binary_cursor(raw).execute(sql, [list(column) for column in zip(*rows, strict=True)])
-        ]
+        bound = _bound(model, columns, rows)
+        return [_binary_cursor(raw).execute(sql, bound, prepare=True)]
     cursors, start = [], 0
     for size in _SIZES:
         sql = _values_sql(model, columns, always, size) + conflict
@@ -125,28 +127,72 @@ def _values_sql(model: type[Model], columns: tuple[str, ...], always: Always, co
     return f"{_insert_into(model, columns, always)}VALUES {', '.join([marks] * count)} "
 
 
-# What is bound for a type, and how the server makes the type of it: the driver turns texts and
-# numbers into bytes in C, ids and times one by one in Python.
-_BOUND_AS = {
-    "jsonb": ("text", "{}::jsonb"),
-    "varchar": ("text", "{}"),
-    "uuid": ("text", "{}::uuid"),
-    "timestamp with time zone": ("double precision", "to_timestamp({})"),
+# What the server makes of the texts of a column, by the column's type.
+_MADE_OF_TEXT = {
+    "uuid": "{}::uuid",
+    "jsonb": "{}::jsonb",
+    "integer": "{}::integer",
+    "bigint": "{}::bigint",
+    "smallint": "{}::smallint",
+    "timestamp with time zone": "to_timestamp({}::double precision)",
+    "digest": "decode({}, 'hex')",
 }
+# Between two values of a column, and in place of NULL. JSON, ids and what a request may say of
+# itself have no control characters.
+_BETWEEN, _NULL = "\x1f", "\x1e"
+# The first piece is nobody's: of an empty text the server would make no piece at all.
+_TAKEN_APART = f"(string_to_array(%b::text, '{_BETWEEN}', '{_NULL}'))[2:]"
 
 
 @lru_cache(maxsize=64)
 def _unnest_sql(model: type[Model], columns: tuple[str, ...], always: Always) -> str:
-    """Return an INSERT … SELECT FROM unnest with one binary array parameter per column."""
-    by_column = {field.column: field for field in model._meta.concrete_fields}
-    arrays, picks = [], []
-    for name in columns:
-        kind = by_column[name].db_type(connection) or "text"
-        sent, pick = _BOUND_AS.get(kind.split("(")[0], (kind, "{}"))
-        arrays.append(f"%b::{sent}[]")
-        picks.append(pick.format(f'u."{name}"'))
+    """Return an INSERT … SELECT FROM unnest with one parameter per column, see `_bound`."""
+    kinds = _kinds(model, columns)
+    arrays = ["%b::bytea[]" if kind == "bytea" else _TAKEN_APART for kind in kinds]
+    picks = [
+        _MADE_OF_TEXT.get(kind, "{}").format(f'u."{name}"')
+        for kind, name in zip(kinds, columns, strict=True)
+    ]
     picks += [literal for _, literal in always]
     names = ", ".join(f'"{name}"' for name in columns)
     source = f"unnest({', '.join(arrays)}) AS u({names}) "
     into = _insert_into(model, columns, always)
     return f"{into}SELECT {', '.join(picks)} FROM {source}"  # noqa: S608  names of our own
+
+
+@lru_cache(maxsize=64)
+def _kinds(model: type[Model], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the type of each column; bytes of a bounded length are a "digest"."""
+    fields = {field.column: field for field in model._meta.concrete_fields}
+    kinds = ((fields[name].db_type(connection) or "text").split("(")[0] for name in columns)
+    return tuple(
+        "digest" if kind == "bytea" and fields[name].max_length else kind
+        for kind, name in zip(kinds, columns, strict=True)
+    )
+
+
+def _bound(model: type[Model], columns: tuple[str, ...], rows: Sequence[Row]) -> list[Any]:
+    """Return what is bound for each column: its values, joined to one text.
+
+    An array of them costs several times as much: the driver builds it value by value in Python.
+    Bodies may hold any byte and go as they are.
+    """
+    bound: list[Any] = []
+    for kind, column in zip(_kinds(model, columns), zip(*rows, strict=True), strict=True):
+        if kind == "bytea":
+            bound.append(list(column))
+        elif kind == "digest":
+            bound.append(_joined([value.hex() for value in column]))
+        else:
+            if _NULL in column:
+                raise ValueError("A text that is U+001E can't be written in bulk.")
+            texts = [_NULL if value is None else str(value) for value in column]
+            bound.append(_joined(texts))
+    return bound
+
+
+def _joined(texts: list[str]) -> str:
+    joined = _BETWEEN.join(["", *texts])
+    if joined.count(_BETWEEN) > len(texts):
+        raise ValueError("A text with U+001F in it can't be written in bulk.")
+    return joined

@@ -90,8 +90,7 @@ def claim(token: UUID, room: int, now: datetime) -> tuple[list[Claimed], bool]:
         want = min(width - in_flight[lane.pk], room - len(chosen))
         if want <= 0:
             continue
-        oldest = heads().filter(pending_lane=lane.pk).order_by("id").values_list("pk", flat=True)
-        found = list(oldest[:want])
+        found = oldest_heads(lane.pk, want)
         chosen |= dict.fromkeys(found, lane.pk)
         if not found and not in_flight[lane.pk]:
             _settle(lane)
@@ -154,6 +153,29 @@ def heads() -> QuerySet[Delivery]:
     )
 
 
+def oldest_heads(lane_id: int, want: int) -> list[UUID]:
+    """Return the oldest `heads` of a lane, at most so many.
+
+    Told from its oldest rows: asked of each row by itself, a long conversation would be gone
+    through once for every delivery in it.
+    """
+    rows = Delivery.objects.filter(pending_lane=lane_id).order_by("id")
+    looked_at = list(rows.values_list("pk", "conversation_id", "next_attempt_at")[:WINDOW])
+    begun: set[UUID] = set()
+    found = []
+    for pk, conversation, next_attempt_at in looked_at:
+        if conversation not in begun and next_attempt_at is None:
+            found.append(pk)
+        if conversation is not None:
+            begun.add(conversation)
+    if len(found) < want and len(looked_at) == WINDOW:
+        # A few conversations have all of these; the others begin further on.
+        others = heads().filter(pending_lane=lane_id, pk__gt=looked_at[-1][0])
+        others = others.exclude(conversation_id__in=begun).order_by("id")
+        found += others.values_list("pk", flat=True)[: want - len(found)]
+    return found[:want]
+
+
 def _in_flight(now: datetime) -> tuple[Counter[int], set[int]]:
     """Return how many live claims each lane has, whoever holds them, and which are at their cap."""
     rows = (
@@ -180,9 +202,9 @@ def _flush_backlogs(due: Iterable[_Due], full: Iterable[int], now: datetime) -> 
         if waiting > BACKLOG and Lane.objects.filter(pk=lane_id, state=Lane.State.OPEN).update(
             state=Lane.State.FLUSHING, ease=0
         ):
-            # Rungs and live claims stay.
+            # Rungs, live claims and what is due later stay.
             Delivery.objects.filter(
-                pending_lane=lane_id, claim__isnull=True, failures=0, next_attempt_at__isnull=False
+                pending_lane=lane_id, claim__isnull=True, failures=0, next_attempt_at__lte=now
             ).update(next_attempt_at=None)
 
 

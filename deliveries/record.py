@@ -36,9 +36,10 @@ class NewEvent:
 
 @dataclass(slots=True)
 class NewDelivery:
-    """A delivery to be recorded, due at once.
+    """A delivery to be recorded, due at once or at ``due_at``.
 
     ``lease_until`` set: the caller sends it itself and holds the claim of that name until then.
+    ``skipped`` set: it is kept for the history and never sent, for the reason of that word.
     """
 
     event: NewEvent
@@ -51,6 +52,8 @@ class NewDelivery:
     id: UUID = field(default_factory=new_id)
     claim: UUID | None = None
     lease_until: datetime | None = None
+    due_at: datetime | None = None
+    skipped: str = ""
 
 
 _EVENT = (
@@ -67,6 +70,17 @@ _EVERY_DELIVERY = (
     ("attempt_count", "0"),
     ("failures", "0"),
     ("error_class", "''"),
+    ("progress", "'{}'"),
+)
+_SKIPPED = (
+    "id", "event_id", "lane_id", "conversation_id", "event_type", "target", "metadata",
+    "error_class", "created_at", "completed_at",
+)  # fmt: skip
+_EVERY_SKIPPED = (
+    ("status", f"'{Delivery.Status.SKIPPED.value}'"),
+    ("attempt_count", "0"),
+    ("failures", "0"),
+    ("trigger", f"'{Trigger.AUTO.value}'"),
     ("progress", "'{}'"),
 )
 
@@ -103,13 +117,28 @@ def write(events: Sequence[NewEvent], deliveries: Sequence[NewDelivery]) -> None
             (
                 new.id.hex, new.event.id.hex, new.lane_id, new.lane_id,
                 _hex(new.conversation_id), new.event_type, dump(new.target), dump(new.metadata),
-                at(new.lease_until or new.event.received_at), _hex(new.claim),
+                at(new.lease_until or new.due_at or new.event.received_at), _hex(new.claim),
                 (Trigger.DIRECT if new.claim else Trigger.AUTO).value,
                 at(new.event.received_at),
             )
             for new in deliveries
+            if not new.skipped
         ],
         _EVERY_DELIVERY,
+    )  # fmt: skip
+    bulk.insert(
+        Delivery,
+        _SKIPPED,
+        [
+            (
+                new.id.hex, new.event.id.hex, new.lane_id, _hex(new.conversation_id),
+                new.event_type, dump(new.target), dump(new.metadata), new.skipped,
+                at(new.event.received_at), at(new.event.received_at),
+            )
+            for new in deliveries
+            if new.skipped
+        ],
+        _EVERY_SKIPPED,
     )  # fmt: skip
 
 

@@ -40,15 +40,41 @@ class Route(models.Model):
         default="auto",
         help_text=_("Who sends. “auto” recognises the sender by its headers."),
     )
+    # How the sender signs where `preset` is "custom" (docs/custom-schemes.md).
+    custom_scheme = models.JSONField(_("custom scheme"), default=dict, blank=True)
     events = models.JSONField(
         _("events"), default=list, blank=True, help_text=_("Empty: every event is accepted.")
+    )
+    filters = models.JSONField(
+        _("filters"),
+        default=list,
+        blank=True,
+        help_text=_("Conditions on payload, event and headers; what does not meet all is ignored."),
     )
     prompt = models.TextField(
         _("prompt"),
         blank=True,
         help_text=_("{a.b} takes a field of the payload, {__raw__} the whole of it."),
     )
+    fence = models.BooleanField(
+        _("mark payload text as data"),
+        default=True,
+        help_text=_(
+            "Tells the agent what in the prompt came from outside and is not to be obeyed."
+        ),
+    )
     skills = models.JSONField(_("skills"), default=list, blank=True)
+    conversation_key = models.CharField(
+        _("conversation key"),
+        max_length=255,
+        blank=True,
+        help_text=_(
+            "Events with the same key share one conversation, in order: "
+            "{repository.full_name}#{number}. Empty: each event has its own."
+        ),
+    )
+    # {"key": template, "window_seconds": 30, "max_wait_seconds": 300}; empty: each event goes out.
+    coalesce = models.JSONField(_("coalescing"), default=dict, blank=True)
     agent = models.ForeignKey(
         "agents.Agent",
         models.PROTECT,
@@ -65,10 +91,20 @@ class Route(models.Model):
         help_text=_("The name of a channel, or of a platform that has one channel."),
     )
     deliver_extra = models.JSONField(_("target"), default=dict, blank=True)
+    # Further targets beside the first: [{"deliver": …, "deliver_extra": {…}}, …].
+    fan_out = models.JSONField(_("further targets"), default=list, blank=True)
     deliver_only = models.BooleanField(
         _("deliver only"),
         default=False,
         help_text=_("Skip the agent: the rendered prompt is the message."),
+    )
+    answer_at_once = models.BooleanField(
+        _("answer at once"),
+        default=False,
+        help_text=_(
+            "A direct delivery is answered with 202 before it is sent, and retried by Hermes: "
+            "for senders that do not wait, or do not repeat."
+        ),
     )
     rate_limit = models.PositiveIntegerField(
         _("rate limit"),
@@ -125,17 +161,36 @@ class RateWindow(models.Model):
 
     route = models.CharField(max_length=64)
     second = models.PositiveBigIntegerField()  # unix time
+    # The thread that counted: side by side they would wait for each other at one row.
+    writer = models.PositiveBigIntegerField(default=0)
     accepted = models.PositiveIntegerField()
 
     class Meta:
         verbose_name = _("rate window")
         verbose_name_plural = _("rate windows")
         constraints = [
-            models.UniqueConstraint(fields=["route", "second"], name="ratewindow_route_second")
+            models.UniqueConstraint(fields=["route", "second", "writer"], name="ratewindow_writer")
         ]
 
     def __str__(self) -> str:
         return f"{self.route} {self.second}"
+
+
+class CoalesceWindow(models.Model):
+    """What of one coalescing key waits for its window to end: the latest event, and since when."""
+
+    # 16 bytes over route and rendered key.
+    key = models.BinaryField(primary_key=True, max_length=16)
+    delivery_id = models.UUIDField()
+    opened_at = models.DateTimeField()
+    superseded = models.PositiveIntegerField(default=0)  # events that this one replaces
+
+    class Meta:
+        verbose_name = _("coalescing window")
+        verbose_name_plural = _("coalescing windows")
+
+    def __str__(self) -> str:
+        return str(self.delivery_id)
 
 
 class Refusal(models.Model):

@@ -114,9 +114,19 @@ class DeliveryAdmin(ByIdAdmin):
             "payload": None if body is None else excerpt(bytes(body)),
             "chain": chain(row.event.trace),
             "lost": row.status in (Delivery.Status.FAILED, Delivery.Status.UNREACHABLE),
+            "skipped": row.status == Delivery.Status.SKIPPED,
+            "replaced_by": replaced_by(row),
             "can_redeliver": self.has_redeliver_permission(request),
         }
         return super().render_change_form(request, context, *args, **kwargs)
+
+
+def replaced_by(row: Delivery) -> UUID | None:
+    """Return the delivery that a skipped one made room for, as long as the ledger has it."""
+    if row.status != Delivery.Status.SKIPPED or "replaced_by" not in row.metadata:
+        return None
+    newer = Delivery.objects.filter(pk=row.metadata["replaced_by"])
+    return newer.values_list("pk", flat=True).first()
 
 
 def next_try(row: Delivery) -> str:

@@ -34,6 +34,7 @@ class Redeliver(Act):
         return {
             "held": lane.state == Lane.State.HELD,
             "again": self.row.status == Delivery.Status.DELIVERED,
+            "skipped": self.row.status == Delivery.Status.SKIPPED,
         }
 
     def perform(self, form: Any) -> HttpResponse:

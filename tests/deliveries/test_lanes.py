@@ -9,6 +9,7 @@ import time_machine
 from django.db import connections
 from django.utils import timezone
 
+from deliveries import claims
 from deliveries.claims import BACKLOG, claim
 from deliveries.clockwork import unstick
 from deliveries.lanes import hold
@@ -291,3 +292,16 @@ def test_a_result_without_its_claim_changes_no_delivery():
         runner.cycle()
     delivery.refresh_from_db()
     assert delivery.status == "delivered"
+
+
+@pytest.mark.django_db
+def test_a_long_conversation_does_not_hide_the_heads_of_those_behind_it(monkeypatch):
+    monkeypatch.setattr(claims, "WINDOW", 4)
+    place = make_place()
+    post(place, *"abcdef", conversation=uuid4())
+    post(place, "other", conversation=uuid4())
+    post(place, "alone")
+    hold(place.lane_id)
+    Delivery.objects.update(next_attempt_at=None)
+    rows = list(Delivery.objects.order_by("id").values_list("pk", flat=True))
+    assert claims.oldest_heads(place.lane_id, 5) == [rows[0], rows[6], rows[7]]
