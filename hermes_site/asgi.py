@@ -2,7 +2,7 @@
 
 Django's own ASGI handler with its middleware costs several times what a request to the receive
 path may cost (facts/performance.md A2), and does nothing that path needs. So ``/webhooks/`` and
-``/health`` are handed to the same DRF views with a request object that is only what they read.
+``/health`` go straight to what their DRF views call, with no request and response object between.
 """
 
 import asyncio
@@ -19,10 +19,9 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
 
-from routes.receive import Answer, ReadFailed, TooLarge
-from routes.views import HealthView, WebhookView, respond
+from routes.inbound import Answer, Inbound, ReadFailed, TooLarge
+from routes.views import HealthView, WebhookView
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,29 +39,16 @@ gc.set_threshold(50_000, 20, 20)
 # milliseconds each time to have it back from a busy event loop.
 sys.setswitchinterval(0.002)
 
-# One instance each: the views keep nothing of a request.
-_webhook_view = WebhookView()
-_health_view = HealthView()
 
+class Body:
+    """The body of a request, read when somebody asks for it."""
 
-class LeanRequest(HttpRequest):
-    """What the receive path reads of a request, and no more."""
+    __slots__ = ("_receive",)
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        # Not HttpRequest's own: it builds query and form containers that nobody asks for here.
-        self.method = scope["method"]
-        self.path = self.path_info = scope["path"]
-        client = scope.get("client")
-        self.META = {"REMOTE_ADDR": client[0] if client else ""}
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            # A header sent twice is a list, as HTTP has it.
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        self.lean_headers = headers
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
 
-    async def read_capped(self, limit: int) -> bytes:
+    async def read(self, limit: int) -> bytes:
         """Return the body; raise `TooLarge` past the limit, `ReadFailed` when it does not come.
 
         A sender that stops talking is cut off after WEBHOOK_READ_SECONDS.
@@ -90,18 +76,31 @@ class LeanRequest(HttpRequest):
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request."""
-    if scope["type"] == "http":
-        path: str = scope["path"]
-        if path.startswith(WEBHOOKS) and "/" not in path[len(WEBHOOKS) :]:
-            request = LeanRequest(scope, receive)
-            # ASGI has decoded the path already.
-            response = await _webhook_view.dispatch(request, name=path[len(WEBHOOKS) :])
-            return await _answer(response, send)
-        if path == "/health":
-            response = await _health_view.dispatch(LeanRequest(scope, receive))
-            return await _answer(response, send)
-        return await _through_django(scope, receive, send)
-    await django_application(scope, receive, send)  # type: ignore[arg-type]
+    if scope["type"] != "http":
+        return await django_application(scope, receive, send)  # type: ignore[arg-type]
+    path: str = scope["path"]  # ASGI has decoded it already
+    if path.startswith(WEBHOOKS) and "/" not in path[len(WEBHOOKS) :]:
+        return await _answer(await WebhookView.handle(_inbound(scope, receive)), send)
+    if path == "/health":
+        return await _answer(HealthView.handle(scope["method"]), send)
+    return await _through_django(scope, receive, send)
+
+
+def _inbound(scope: Scope, receive: Receive) -> Inbound:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        # A header sent twice is a list, as HTTP has it.
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    client = scope.get("client")
+    return Inbound(
+        method=scope["method"],
+        name=scope["path"][len(WEBHOOKS) :],
+        headers=headers,
+        read=Body(receive).read,
+        query=scope["query_string"].decode("latin-1"),
+        client=client[0] if client else "",
+    )
 
 
 async def _through_django(scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,14 +125,16 @@ async def _through_django(scope: Scope, receive: Receive, send: Send) -> None:
             raise TooLarge
         await django_application(scope, capped, send)  # type: ignore[arg-type]
     except TooLarge:
-        await _answer(respond(Answer(413, {"error": "Payload too large"})), send)
+        await _answer(Answer(413, {"error": "Payload too large"}), send)
 
 
-async def _answer(response: HttpResponse, send: Send) -> None:
+async def _answer(answer: Answer, send: Send) -> None:
+    content = answer.content
     headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.items()
+        (b"content-type", answer.content_type.encode("latin-1")),
+        (b"content-length", str(len(content)).encode()),
     ]
-    headers.append((b"content-length", str(len(response.content)).encode()))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": response.content})
+    for name, value in answer.headers.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -143,6 +143,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON"
         ),
     }
+# Transactions of the receive path side by side; SQLite has one writer.
+INTAKE_WRITERS = 1 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3" else 2
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- django-q2: runs the workers and the clockwork ----------------------------------------

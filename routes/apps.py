@@ -15,10 +15,12 @@ class RoutesConfig(AppConfig):
         from deliveries.clockwork import every_minute_also
 
         from . import checks  # noqa: F401
-        from .intake import purge_rate_windows
+        from .coalescing import purge_coalesce_windows
+        from .storing import purge_rate_windows
         from .versions import bump_version
 
         every_minute_also(purge_rate_windows)
+        every_minute_also(purge_coalesce_windows)
         # Signals, because channels and agents know nothing of routes.
         for sender in ("routes.Route", "routes.RouteSecret", "platforms.Channel", "agents.Agent"):
             post_save.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")

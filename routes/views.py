@@ -1,9 +1,7 @@
-"""The two public doors: ``POST /webhooks/<name>`` and ``GET /health``."""
+"""The public doors: ``/webhooks/<name>`` and ``/health``."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,9 +9,8 @@ from rest_framework.views import APIView
 
 from deliveries.selectors import SILENT, runner_age
 
-from .receive import Answer, Headers, Read, TooLarge, accept
-
-JSON = "application/json; charset=utf-8"
+from .inbound import Answer, Inbound, Read, TooLarge
+from .receive import handle
 
 
 class WebhookView(APIView):
@@ -21,47 +18,57 @@ class WebhookView(APIView):
 
     DRF's per-request steps (its Request, negotiation, authentication, throttling, Response) are
     passed through: they cost more than all the rest (facts/performance.md A2), and what they do
-    is done by `accept`, in the order that the specification gives.
+    is done by `receive.handle`, in the order that the specification gives.
     """
 
-    http_method_names = ["post", "options"]
     authentication_classes = ()
     permission_classes = ()
     schema = None
 
+    #: What a server's adapter may call at once, without a request of Django's (`hermes_site.asgi`).
+    handle = staticmethod(handle)
+
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
-        """Answer the method, without DRF's steps around it."""
-        if request.method != "POST":
-            return HttpResponse(status=405, headers={"Allow": "POST"}, content_type="text/plain")
+        """Answer every method, without DRF's steps around it."""
         return await self.post(request, *args, **kwargs)
 
     async def post(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Take the request in; every answer is JSON."""
-        headers = getattr(request, "lean_headers", None) or _headers_of(request)
-        read = getattr(request, "read_capped", None) or _reader_of(request)
-        client = request.META.get("REMOTE_ADDR", "")
-        return respond(await accept(name, headers, read, client))
+        """Take the request in, whatever its method: some sources introduce themselves by GET."""
+        return respond(
+            await self.handle(
+                Inbound(
+                    method=request.method or "",
+                    name=name,
+                    headers={key.lower(): value for key, value in request.headers.items()},
+                    read=_reader_of(request),
+                    query=request.META.get("QUERY_STRING", ""),
+                    client=request.META.get("REMOTE_ADDR", ""),
+                )
+            )
+        )
 
 
 class HealthView(APIView):
     """Say that the receiver is up (spec 001, verify the service)."""
 
-    http_method_names = ["get", "head", "options"]
     authentication_classes = ()
     permission_classes = ()
     schema = None
 
+    @staticmethod
+    def handle(method: str) -> Answer:
+        """Answer GET and HEAD in the specification's words."""
+        if method not in ("GET", "HEAD"):
+            return Answer(405, b"", {"Allow": "GET, HEAD"}, "text/plain")
+        return Answer(200, {"status": "ok", "platform": "webhook"})
+
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
-        """Answer GET and HEAD."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponse(
-                status=405, headers={"Allow": "GET, HEAD"}, content_type="text/plain"
-            )
+        """Answer every method, without DRF's steps around it."""
         return await self.get(request)
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """Answer in the specification's words."""
-        return respond(Answer(200, {"status": "ok", "platform": "webhook"}))
+        """Answer."""
+        return respond(self.handle(request.method or ""))
 
 
 class WorkerHealthView(APIView):
@@ -86,13 +93,11 @@ class WorkerHealthView(APIView):
 def respond(answer: Answer) -> HttpResponse:
     """Return an answer as an HTTP response."""
     return HttpResponse(
-        orjson.dumps(answer.body), status=answer.status, headers=answer.headers, content_type=JSON
+        answer.content,
+        status=answer.status,
+        headers=answer.headers,
+        content_type=answer.content_type,
     )
-
-
-def _headers_of(request: HttpRequest) -> Headers:
-    headers: Mapping[str, str] = request.headers
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _reader_of(request: HttpRequest) -> Read:

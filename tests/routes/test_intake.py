@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -18,13 +17,13 @@ from asgiref.sync import async_to_sync
 from django.db import connection, connections
 
 from agents.models import Agent
-from deliveries.ids import new_id
 from deliveries.models import DedupeKey, Delivery, Event, Payload
 from deliveries.record import NewDelivery, NewEvent
-from routes import intake, refusals, table
+from routes import refusals, storing, table
+from routes.inbound import Answer, Inbound
 from routes.intake import Accepted, Conflict, Duplicate, Limited, NewConversation, Stored
 from routes.models import Refusal, Route, RouteSecret
-from routes.receive import Answer, accept
+from routes.receive import handle
 
 from .test_receive import signature
 
@@ -70,12 +69,14 @@ def accepted(
     key = hashlib.blake2b(f"{route}\0{name}".encode(), digest_size=16).digest()
     digest = hashlib.sha256(body).digest()[:16]
     place: dict[str, Any] = {"agent_id": agent.pk, "channel_id": None, "target": {}}
-    thread = NewConversation(key=str(event.id), sender_id="webhook:r", **(place | conversation))
-    return Accepted(event, delivery, key, digest, limit, thread)
+    thread = NewConversation(
+        id=event.id, key=str(event.id), sender_id="webhook:r", **(place | conversation)
+    )
+    return Accepted(event, [delivery], key, digest, limit, thread)
 
 
 def write(*batch: Accepted) -> list[Any]:
-    return intake.write_batch(batch)
+    return storing.write_batch(batch)
 
 
 def like_processes(number: int, act: Callable[[int], T]) -> list[T]:
@@ -171,15 +172,12 @@ def test_what_comes_beside_a_limited_request_under_its_id_is_limited_and_no_dupl
 @pytest.mark.parametrize(
     "poison",
     [
-        # An agent that was deleted a moment ago, past the signals.
-        {"agent_id": new_id()},
-        {"channel_id": 4_000_000},
         # Targets that were saved as they are, and no JSON text can hold.
         {"target": {"chat_id": 10**30}},
         {"target": {"nested": ["\ud800"]}},
         {"key": "x" * 300},
     ],
-    ids=["agent", "channel", "number", "surrogate", "key"],
+    ids=["number", "surrogate", "key"],
 )
 def test_a_request_that_cannot_be_written_does_not_take_its_neighbours_with_it(
     agent: Agent, poison: dict[str, Any]
@@ -198,7 +196,7 @@ def test_a_request_that_cannot_be_written_does_not_take_its_neighbours_with_it(
 
 
 def test_a_refused_request_gives_its_id_back(agent: Agent) -> None:
-    bad = accepted(agent, "again", agent_id=UUID(int=1))
+    bad = accepted(agent, "again", target={"chat_id": 10**30})
     assert isinstance(write(bad)[0], Exception)
     assert write(accepted(agent, "again")) == [Stored()]
 
@@ -219,7 +217,7 @@ async def ask(name: str, *, route: str = "r", body: bytes = BODY, secret: str = 
     async def read(limit: int) -> bytes:
         return body
 
-    return await accept(route, headers, read)
+    return await handle(Inbound("POST", route, headers, read))
 
 
 def answers(*questions: Any) -> list[Answer]:

@@ -83,7 +83,7 @@ def test_event_payload_and_delivery_are_stored_before_the_answer(route):
     assert (delivery.event_type, delivery.status) == ("message.new", "pending")
     number = json.loads(PULL_REQUEST)["number"]
     text = json.loads(bytes(Payload.objects.get(pk=delivery.pk).body))["text"]
-    assert text.startswith(f"PR #{number}: ")
+    assert f"PR #{number}: ⟦" in text
 
 
 def test_the_conversation_knows_where_the_answer_goes(route):
