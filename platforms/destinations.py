@@ -123,14 +123,16 @@ def unreadable(name: str) -> str:
 
 
 def _destination(channel: Channel) -> ChannelDestination:
+    sender = sender_of(channel)
     return ChannelDestination(
         channel_id=channel.pk,
         lane_id=channel.lane_id,
         name=channel.name,
         kind=channel.kind,
         enabled=channel.enabled,
-        sender=sender_of(channel),
+        sender=sender,
         readable=channel.readable_config() is not None,
+        budget=sender.budget if sender else BUDGET,
     )
 
 

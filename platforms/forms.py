@@ -73,13 +73,13 @@ class SenderForm(ChannelForm):
 
         Otherwise whoever may change a channel could read its token: by sending it to themselves.
         """
-        if self.config.get("api_base", "") == self.stored.get("api_base", ""):
+        if not self.sender.moves(self.stored, self.config):
             return
         for name in self._stored_secrets():
             if not self.config.get(name):
                 self.add_error(
                     f"{CONFIG}-{name}",
-                    _("The API address has changed; enter this again for the new one."),
+                    _("The address has changed; enter this again for the new one."),
                 )
 
 

@@ -53,6 +53,8 @@ class Sender(ABC):
     #: Credentials, addresses, options. Fields in ``advanced`` are folded away, those in
     #: ``of_stored`` change what is stored and are not asked for before something is.
     Config: ClassVar[type[forms.Form]] = NoFields
+    #: The fields that say where the credentials go.
+    addresses: ClassVar[tuple[str, ...]] = ("api_base",)
     advanced: ClassVar[tuple[str, ...]] = ("api_base",)
     of_stored: ClassVar[tuple[str, ...]] = ()
     #: Where messages go when a route names no target; by the names that targets use.
@@ -96,10 +98,22 @@ class Sender(ABC):
         return tuple(name for name, field in fields if isinstance(field, SecretField))
 
     @classmethod
+    def moves(cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]) -> bool:
+        """Return whether a cleaned form sends the credentials to another address than before."""
+        return any(
+            (cleaned.get(name) or "") != (stored.get(name) or "") for name in cls.addresses
+        )
+
+    @classmethod
     def prepare_config(
         cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return what to store for a cleaned form: a secret that was left empty stays."""
-        kept = {name: stored[name] for name in cls.secret_names() if stored.get(name)}
+        """Return what to store for a cleaned form: a secret that was left empty stays.
+
+        It does not follow to another address: whoever may change a channel could read it there.
+        """
+        kept = {}
+        if not cls.moves(stored, cleaned):
+            kept = {name: stored[name] for name in cls.secret_names() if stored.get(name)}
         filled = {name: value for name, value in cleaned.items() if value not in ("", None)}
         return kept | filled

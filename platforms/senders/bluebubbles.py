@@ -18,7 +18,6 @@ from django.utils.translation import gettext_lazy
 
 from deliveries.outbound import OutboundError, Policy, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
-from platforms.addresses import without_strays
 from platforms.fields import OutboundURLField, SecretField
 from platforms.incoming import no_credential
 from platforms.parts import send_parts
@@ -65,6 +64,8 @@ class BlueBubbles(Sender):
     """Sends plain text; after a lost answer it looks whether the text is there."""
 
     kind = "bluebubbles"
+    addresses = ("server_url",)
+    budget = 60.0  # a first send may take this long (facts/channels.md)
     label = gettext_lazy("BlueBubbles (iMessage)")
     summary = gettext_lazy("Sends iMessages, by a BlueBubbles server on a Mac of your own.")
     check_calls = gettext_lazy("The server is pinged, with the password. Nothing is sent.")
@@ -150,15 +151,6 @@ class BlueBubbles(Sender):
         if not _is_ok(reply):
             return Check(False, wire.reason(_failure(reply)))
         return Check(True, _("The server answers, and takes the password."))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored password does not follow to another server."""
-        config = super().prepare_config(stored, cleaned)
-        names = cls.secret_names()
-        return without_strays(config, stored, cleaned, address="server_url", secrets=names)
 
     def _url(self, path: str) -> str:
         query = urlencode({"password": self.config["password"]})

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from email.headerregistry import Address, HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
@@ -18,7 +17,6 @@ from django.utils.translation import gettext_lazy
 
 from deliveries.outbound import OutboundError
 from deliveries.outcomes import Message, Outcome, Verdict
-from platforms.addresses import without_strays
 from platforms.fields import SecretField
 from platforms.mail_addresses import addresses_of, validate_addresses, validate_host
 from platforms.places import place_of
@@ -55,6 +53,7 @@ class Email(Sender):
     """Sends with the delivery's id as Message-ID, by which mailboxes may know a repeat."""
 
     kind = "email"
+    addresses = ("smtp_host",)
     label = gettext_lazy("Email")
     summary = gettext_lazy("Sends mails by a mail server of yours.")
     check_calls = gettext_lazy("The server is connected to and signed in at. Nothing is sent.")
@@ -160,14 +159,6 @@ class Email(Sender):
         if not server.password:
             return ()
         return (server.password, f"\0{server.user}\0{server.password}")
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored password does not follow to another server."""
-        config = super().prepare_config(stored, cleaned)
-        return without_strays(config, stored, cleaned, address="smtp_host", secrets=("password",))
 
     def _server(self) -> Server:
         config = self.config

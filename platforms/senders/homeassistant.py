@@ -4,7 +4,6 @@ https://developers.home-assistant.io/docs/api/rest/
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -14,7 +13,6 @@ from django.utils.translation import gettext_lazy
 
 from deliveries.outbound import OutboundError, Policy, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
-from platforms.addresses import without_strays
 from platforms.fields import OutboundURLField, SecretField
 from platforms.incoming import no_credential
 from platforms.parts import send_parts
@@ -42,6 +40,7 @@ class HomeAssistant(Sender):
     """Without a service a note in the panel, which a repeat replaces."""
 
     kind = "homeassistant"
+    addresses = ("url",)
     label = "Home Assistant"
     summary = gettext_lazy("Shows notifications in its panel, or on phones.")
     check_calls = gettext_lazy(
@@ -163,14 +162,6 @@ class HomeAssistant(Sender):
         if service not in _notify_services(services):
             return Check(False, _("There is no service notify.%s.") % service)
         return Check(True, wire.clean(said + " " + _("notify.%s is there.") % service))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored token does not follow to another address."""
-        config = super().prepare_config(stored, cleaned)
-        return without_strays(config, stored, cleaned, address="url", secrets=("token",))
 
     def _notify(
         self,

@@ -5,7 +5,7 @@ https://spec.matrix.org/latest/client-server-api/#sending-events-to-a-room
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,6 @@ from django.utils.translation import gettext_lazy
 from deliveries.outbound import OutboundError, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
 from deliveries.retry_after import bounded
-from platforms.addresses import without_strays
 from platforms.fields import ApiBaseField, SecretField
 from platforms.incoming import no_credential
 from platforms.markup import to_telegram_html
@@ -72,6 +71,7 @@ class Matrix(Sender):
     """Sends notices; the transaction's id is the delivery's, so no repeat appears twice."""
 
     kind = "matrix"
+    addresses = ("homeserver",)
     label = "Matrix"
     summary = gettext_lazy("Sends messages to a room or a thread, on any home server.")
     check_calls = gettext_lazy(
@@ -174,15 +174,6 @@ class Matrix(Sender):
         if problem:
             return Check(False, wire.clean(found + " " + problem))
         return Check(True, found + " " + _("It is in the home room."))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored token does not follow to another server."""
-        config = super().prepare_config(stored, cleaned)
-        names = cls.secret_names()
-        return without_strays(config, stored, cleaned, address="homeserver", secrets=names)
 
     def _trouble_with(self, wire: Wire, home: str) -> str:
         """Return what keeps the home room from being written to; empty if nothing does."""

@@ -16,7 +16,6 @@ from django.utils.translation import gettext_lazy
 from deliveries.outbound import OutboundError, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
 from deliveries.retry_after import bounded
-from platforms.addresses import without_strays
 from platforms.fields import ApiBaseField, SecretField
 from platforms.incoming import IncomingWebhookField, TokenOrWebhook, no_credential, refuse_both
 from platforms.markup import defuse_mentions
@@ -70,6 +69,7 @@ class Mattermost(TokenOrWebhook):
     """Posts Markdown as it is; a repeat within half a minute is recognised by the server."""
 
     kind = "mattermost"
+    addresses = ("url",)
     label = "Mattermost"
     summary = gettext_lazy("Posts to a channel or a thread of a Mattermost server.")
     check_calls = gettext_lazy(
@@ -191,14 +191,6 @@ class Mattermost(TokenOrWebhook):
             return Check(False, found + " " + _("Its home channel cannot be used: %s") % why)
         name = _text(channel, "display_name") or home
         return Check(True, found + " " + wire.clean(_("The home channel is %s.") % name))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored token does not follow to another server."""
-        config = super().prepare_config(stored, cleaned)
-        return without_strays(config, stored, cleaned, address="url", secrets=("token",))
 
     def _post(self, wire: Wire, place: Place, text: str, key: str) -> Outcome:
         post = {"channel_id": place.chat, "message": text, "pending_post_id": key}

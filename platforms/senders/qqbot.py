@@ -80,6 +80,7 @@ class QQBot(Sender):
     """Sends as an answer where the target names a message, else by itself."""
 
     kind = "qqbot"
+    addresses = ("api_base", "token_base")
     label = gettext_lazy("QQ bot")
     summary = gettext_lazy("Sends messages to people, groups and channels on QQ, as a bot.")
     check_calls = gettext_lazy("A token is fetched and the bot is looked up. Nothing is sent.")
@@ -182,20 +183,6 @@ class QQBot(Sender):
         if not _ids(answer):
             return Check(False, wire.reason(_failure(answer)))
         return Check(True, _("The bot is %s.") % wire.clean(str(answer.body.get("username", "?"))))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored secret does not follow to another token address."""
-        config = super().prepare_config(stored, cleaned)
-        if config.get("token_base", "") != stored.get("token_base", ""):
-            config = {
-                name: value
-                for name, value in config.items()
-                if name != "client_secret" or cleaned.get(name)
-            }
-        return config
 
     def _wire(self) -> TokenWire:
         app = (str(self.config.get("app_id")), str(self.config.get("client_secret")))

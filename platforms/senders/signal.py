@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy
 from deliveries.outbound import OutboundError, Policy, Reply
 from deliveries.outcomes import Message, Outcome, Verdict
 from deliveries.retry_after import LONGEST_WAIT
-from platforms.addresses import without_strays
 from platforms.fields import OutboundURLField, SecretField
 from platforms.parts import send_parts
 from platforms.places import place_of
@@ -90,6 +89,8 @@ class Signal(Sender):
     """Sends plain text; a group that gets it in part has got it."""
 
     kind = "signal"
+    addresses = ("http_url",)
+    budget = 60.0  # a first send may take this long (facts/channels.md)
     label = "Signal"
     summary = gettext_lazy("Sends messages to people and groups, by a Signal server of your own.")
     check_calls = gettext_lazy("The server is asked for its accounts. Nothing is sent.")
@@ -201,15 +202,6 @@ class Signal(Sender):
     def secrets(self) -> tuple[str, ...]:
         """Return the password, and the login that is made of it."""
         return (*super().secrets(), *(one.rpartition(" ")[2] for one in self._login().values()))
-
-    @classmethod
-    def prepare_config(
-        cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return what to store; a stored password does not follow to another server."""
-        config = super().prepare_config(stored, cleaned)
-        names = cls.secret_names()
-        return without_strays(config, stored, cleaned, address="http_url", secrets=names)
 
     @property
     def _is_rest(self) -> bool:

@@ -127,7 +127,7 @@ def test_a_stored_secret_does_not_follow_to_a_new_address(
     settings.OUTBOUND_ALLOW_PRIVATE = True
     moved = form(**{"config-api_base": "http://127.0.0.1:9/"})
     response = admin_client.post(page(ops), moved)
-    assert "The API address has changed" in response.content.decode()
+    assert "The address has changed" in response.content.decode()
     ops.refresh_from_db()
     assert ops.config == {"bot_token": TOKEN}
     admin_client.post(page(ops), {**moved, "config-bot_token": TOKEN})
