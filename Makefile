@@ -21,7 +21,7 @@ help:
 	@echo "make lock    pin the requirements anew"
 
 serve: $(VENV)/.requirements
-	@$(BIN)/python manage.py setup
+	@$(BIN)/python manage.py setup --no-input
 	@exec $(BIN)/python manage.py gateway
 
 demo: $(VENV)/.requirements

@@ -50,6 +50,7 @@ def main() -> None:
         env = {
             "HERMES_DATA_DIR": str(folder),
             "HERMES_ENV_FILE": "/dev/null",
+            "HERMES_HOME": "",
             "DATABASE_URL": stack.enter_context(machine.database(options.database, folder)),
             "WEBHOOK_ENABLED": "true",
             "WEBHOOK_SECRET": SECRET,

@@ -79,7 +79,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return await django_application(scope, receive, send)  # type: ignore[arg-type]
     path: str = scope["path"]  # ASGI has decoded it already
-    if path.startswith(WEBHOOKS) and "/" not in path[len(WEBHOOKS) :]:
+    if path.startswith(WEBHOOKS):
         return await _answer(await WebhookView.handle(_inbound(scope, receive)), send)
     if path == "/health":
         return await _answer(HealthView.handle(scope["method"]), send)

@@ -25,7 +25,7 @@ NAMED = 5
 COUNTED = 10_000
 
 LOST = (Delivery.Status.FAILED, Delivery.Status.UNREACHABLE)
-PARTS = ("delivered", "waiting", "failed")
+PARTS = ("delivered", "waiting", "failed", "skipped")
 
 
 @dataclass(slots=True)
@@ -36,11 +36,12 @@ class Hour:
     delivered: int = 0
     waiting: int = 0
     failed: int = 0
+    skipped: int = 0
 
     @property
     def total(self) -> int:
         """Return how many deliveries the hour brought."""
-        return self.delivered + self.waiting + self.failed
+        return self.delivered + self.waiting + self.failed + self.skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Chart:
     delivered: int
     waiting: int
     failed: int
+    skipped: int
 
     width = 820
     height = 160
@@ -191,6 +193,8 @@ def hourly(now: datetime) -> list[Hour]:
             hours[index].delivered += count
         elif status == Delivery.Status.PENDING:
             hours[index].waiting += count
+        elif status == Delivery.Status.SKIPPED:
+            hours[index].skipped += count
         else:
             hours[index].failed += count
     return hours
@@ -224,6 +228,7 @@ def draw(hours: list[Hour]) -> Chart:
         delivered=sum(hour.delivered for hour in hours),
         waiting=sum(hour.waiting for hour in hours),
         failed=sum(hour.failed for hour in hours),
+        skipped=sum(hour.skipped for hour in hours),
     )
 
 

@@ -17,8 +17,9 @@ environ.Env.read_env(env.path("HERMES_ENV_FILE", default=BASE_DIR / ".env"))
 
 # Where Hermes keeps what it writes: database, keys, offloaded payloads, sockets, static files.
 HERMES_DATA_DIR = Path(env.str("HERMES_DATA_DIR", default=str(BASE_DIR / "var")))
-# A hermes-agent home (config.yaml, skills); empty: none is read.
-HERMES_HOME = env.str("HERMES_HOME", default="")
+# A hermes-agent home (config.yaml, skills); empty: none is read. Unset: ~/.hermes, if webhooks are
+# enabled in it.
+HERMES_HOME = env.str("HERMES_HOME", default=None)
 
 # -- The gateway (spec 001) ---------------------------------------------------------------
 WEBHOOK_ENABLED = env.bool("WEBHOOK_ENABLED", default=False)
@@ -45,9 +46,19 @@ PENDING_HOURS = env.int("PENDING_HOURS", default=24)
 IDEMPOTENCY_SECONDS = env.int("IDEMPOTENCY_SECONDS", default=3600)
 REFUSALS_PER_ROUTE = env.int("REFUSALS_PER_ROUTE", default=200)
 
+# -- Bodies above 1 MB --------------------------------------------------------------------
+# A bucket of S3, R2 or their like (needs django-storages[s3]); empty: a folder of the data folder.
+OBJECTS_BUCKET = env.str("OBJECTS_BUCKET", default="")
+OBJECTS_ENDPOINT = env.str("OBJECTS_ENDPOINT", default="")  # https://<account>.r2.cloudflare…
+OBJECTS_REGION = env.str("OBJECTS_REGION", default="auto")
+OBJECTS_ACCESS_KEY = env.str("OBJECTS_ACCESS_KEY", default="")
+OBJECTS_SECRET_KEY = env.str("OBJECTS_SECRET_KEY", default="")
+
 # -- Keys ---------------------------------------------------------------------------------
 KEYS_DIR = Path(env.str("KEYS_DIR", default=str(HERMES_DATA_DIR / "keys")))
 VAULT_KEYS = env.list("VAULT_KEYS", default=[])  # newest first; empty: the file in KEYS_DIR
+# Ed25519, with which sealed envelopes are signed; newest first; empty: a file in KEYS_DIR.
+SIGNING_KEYS = env.list("SIGNING_KEYS", default=[])
 SECRET_KEY = env.str("SECRET_KEY", default="") or load_or_create_secret_key(KEYS_DIR)
 
 # -- Django -------------------------------------------------------------------------------
@@ -192,6 +203,26 @@ STORAGES = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+    "objects": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": OBJECTS_BUCKET,
+            "endpoint_url": OBJECTS_ENDPOINT or None,
+            "region_name": OBJECTS_REGION,
+            "access_key": OBJECTS_ACCESS_KEY or None,
+            "secret_key": OBJECTS_SECRET_KEY or None,
+            "default_acl": None,
+        },
+    }
+    if OBJECTS_BUCKET
+    else {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": HERMES_DATA_DIR / "payloads",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
     },
 }
 

@@ -14,5 +14,5 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(permission_classes=[]), name="schema"),
     path("health", HealthView.as_view(), name="health"),
     path("health/worker", WorkerHealthView.as_view(), name="health-worker"),
-    path("webhooks/<str:name>", WebhookView.as_view(), name="webhook"),
+    path("webhooks/<path:name>", WebhookView.as_view(), name="webhook"),
 ]

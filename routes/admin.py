@@ -1,111 +1,69 @@
 """Routes in the admin, and the requests that they turned away."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
+from django.conf import settings
+from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from deliveries.acts import Act
 from deliveries.excerpts import excerpt
-from deliveries.lists import LedgerAdmin, RouteFilter, TunedAdmin, is_list, state_mark
+from deliveries.lists import LedgerAdmin, TunedAdmin, is_list, state_mark
 from deliveries.models import Event
 
-from .config_files import effective_settings
+from .acts import NewSecret, SignedTest
+from .advice import advice
+from .config_files import effective_settings, file_of
 from .curl import address, sample
-from .forms import RouteForm
+from .forms import COALESCE_FIELDS, RouteForm
 from .models import Refusal, Route
-from .presets import AUTO, presets
-from .services import rotate_secret
+from .presets import CUSTOM
+from .refusals import UNKNOWN_ROUTE
+from .remedies import may_be_the_secret, remedies
+from .scheme_form import SCHEME_FIELDS
+from .selectors import last_day, last_events, refused_last_day
+from .sources import preset_of, source_label
+from .workbench_page import Workbench
 
-OVERLAP = timedelta(hours=24)
 LATEST = 8
+# Routes that a list's filter names.
+LISTED_ROUTES = 50
+# Of an explanation, in a list.
+SHOWN_CHARACTERS = 90
 
 
-class SecretForm(forms.Form):
-    """A secret that the sender dictates; mostly it stays empty."""
-
-    secret = forms.CharField(
-        label=gettext_lazy("Secret"),
-        required=False,
-        max_length=512,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=gettext_lazy(
-            "Leave it empty: a good one is generated and shown once. Fill it in where the sender "
-            "issues the secret itself."
-        ),
-    )
-
-
-class NewSecret(Act):
-    """Give a route its first secret, or a new one beside the old."""
-
-    slug = "secret"
-    label = gettext_lazy("New secret")
-    permission = "routes.add_routesecret"
-    template = "admin/routes/route/secret.html"
-    form_class = SecretForm
-
-    def offered(self) -> bool:
-        """Offer it where the secret is kept here."""
-        return bool(self.row.origin != Route.Origin.FILE)
-
-    def context(self) -> dict[str, Any]:
-        """Explain: which secrets count now, and until when."""
-        return {"offered": self.offered(), "secrets": list(self.row.secrets.live())}
-
-    def perform(self, form: Any) -> HttpResponse:
-        """Add it; the older ones count for another day."""
-        if not self.offered():
-            return self.done(
-                _("The secret of this route is set in config.yaml; change it there."),
-                level=messages.ERROR,
-            )
-        given = form.cleaned_data["secret"].strip()
-        secret = rotate_secret(self.row, OVERLAP, given or None)
-        if given:
-            return self.done(
-                _("The secret is stored. Older ones count for another 24 hours."),
-                log=_("Gave it a secret of the sender's."),
-            )
-        self.log(_("Gave it a new secret."))
-        return self.shown_once(
-            secret,
-            title=_("Secret of %(name)s") % {"name": self.row},
-            what=_("Give it to the sender of %(name)s. Older secrets count for another 24 hours.")
-            % {"name": self.row},
-        )
-
-
-@admin.register(Route)
-class RouteAdmin(TunedAdmin):
-    """Routes by name; those of config.yaml are to be read only."""
-
-    form = RouteForm
-    ordering = ("name",)
-    list_display = ("on", "name", "source", "goes_to", "origin", "last_event")
-    list_display_links = ("name",)
-    list_filter = ("enabled", "origin")
-    list_select_related = ("agent",)
-    search_fields = ("name", "description")
-    acts = (NewSecret,)
-    empty_text = gettext_lazy(
-        "No route yet. Add one, give its address and its secret to the sender, and its events "
-        "arrive here."
-    )
-    fieldsets = (
+def fieldsets(scheme: Any, coalescing: Any) -> list[Any]:
+    """Return the groups of a route's page, with the fields of the two that come in pieces."""
+    groups: list[Any] = [
         (None, {"fields": ("name", "enabled", "description")}),
-        (gettext_lazy("What comes in"), {"fields": ("preset", "events")}),
-        (gettext_lazy("What the agent is told"), {"fields": ("prompt", "agent", "skills")}),
+        (gettext_lazy("Who sends"), {"fields": ("preset",)}),
+        (
+            gettext_lazy("How it signs"),
+            {
+                "classes": ("custom-scheme",),
+                "description": gettext_lazy(
+                    "For a sender that is not listed, as its documentation has it."
+                ),
+                "fields": scheme,
+            },
+        ),
+        (gettext_lazy("What is let through"), {"fields": ("events", "filters")}),
+        (
+            gettext_lazy("What the agent is told"),
+            {"fields": ("prompt", "fence", "agent", "skills", "conversation_key")},
+        ),
         (
             gettext_lazy("Where it goes"),
-            {"fields": ("deliver", "deliver_extra", "deliver_only")},
+            {"fields": ("deliver", "deliver_extra", "fan_out", "deliver_only", "answer_at_once")},
+        ),
+        (
+            gettext_lazy("Many events in a short while"),
+            {"classes": ("collapse",), "fields": coalescing},
         ),
         (
             gettext_lazy("Limits"),
@@ -114,6 +72,25 @@ class RouteAdmin(TunedAdmin):
                 "fields": ("rate_limit", "max_body_bytes", "insecure_no_auth"),
             },
         ),
+    ]
+    return [group for group in groups if group[1]["fields"]]
+
+
+@admin.register(Route)
+class RouteAdmin(TunedAdmin):
+    """Routes by name; those of a Hermes home are to be read only."""
+
+    form = RouteForm
+    ordering = ("name",)
+    list_display = ("on", "name", "source", "goes_to", "origin", "last_event")
+    list_display_links = ("name",)
+    list_filter = ("enabled", "origin")
+    list_select_related = ("agent",)
+    search_fields = ("name", "description")
+    acts = (Workbench, SignedTest, NewSecret)
+    empty_text = gettext_lazy(
+        "No route yet. Add one, give its address and its secret to the sender, and its events "
+        "arrive here."
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
@@ -135,35 +112,28 @@ class RouteAdmin(TunedAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Render the route with its address, its secrets and what came in last."""
+        """Render the route with its address, its secrets and what happened on it."""
         row: Route | None = context.get("original")
         if row is not None:
-            secrets = list(row.secrets.live())
-            context |= {
-                "address": address(row),
-                "curl": sample(row),
-                "secrets": secrets,
-                "global_secret": not secrets and bool(effective_settings().secret),
-                "from_file": row.origin == Route.Origin.FILE,
-                "events": list(Event.objects.filter(route=row.name).order_by("-pk")[:LATEST]),
-                "refusals": list(Refusal.objects.filter(route=row.name).order_by("-pk")[:3]),
-            }
+            context |= _about(row)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields in groups; for a reader as they are stored."""
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets(SCHEME_FIELDS, COALESCE_FIELDS)
+        return fieldsets(("custom_scheme",) if obj.preset == CUSTOM else (), ("coalesce",))
 
     @admin.display(description=gettext_lazy("source"))
     def source(self, row: Route) -> str:
         """Return who sends."""
-        preset = presets().get(row.preset)
-        if row.preset == AUTO:
-            return _("by its headers")
-        return str(preset.label) if preset else row.preset
+        return str(source_label(row))
 
     @admin.display(description=gettext_lazy("goes to"))
     def goes_to(self, row: Route) -> str:
         """Return the agent, and where its answer goes."""
-        if row.deliver_only:
-            return row.deliver
-        return f"{row.agent or _('default agent')} → {row.deliver}"
+        place = f"{row.deliver} +{len(row.fan_out)}" if row.fan_out else row.deliver
+        return place if row.deliver_only else f"{row.agent or _('default agent')} → {place}"
 
     @admin.display(description=gettext_lazy("state"))
     def on(self, row: Route) -> str:
@@ -180,12 +150,54 @@ class RouteAdmin(TunedAdmin):
         return row.last_event_at or "–"
 
 
+def _about(row: Route) -> dict[str, Any]:
+    """Return what the page of a route shows beside its fields."""
+    preset = preset_of(row)
+    secrets = list(row.secrets.live())
+    from_file = row.origin == Route.Origin.FILE
+    return {
+        "address": address(row),
+        "curl": sample(row),
+        "source": preset,
+        "secrets": secrets,
+        "global_secret": not secrets and bool(effective_settings().secret),
+        "file": (file_of(row.name) or "config.yaml") if from_file else "",
+        "advice": advice(row, preset),
+        "day": last_day(row),
+        "refused": refused_last_day(row, settings.REFUSALS_PER_ROUTE),
+        "events": list(last_events(row, LATEST)),
+        "refusals": list(Refusal.objects.filter(route=row.name).order_by("-pk")[:3]),
+    }
+
+
+class RefusedRouteFilter(admin.SimpleListFilter):
+    """Refusals by route; names that no route has are one line, however many were invented."""
+
+    title = gettext_lazy("route")
+    parameter_name = "route"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the routes that refused something; refusals are few, so they can be asked."""
+        known = Refusal.objects.exclude(reason=UNKNOWN_ROUTE).order_by("route")
+        names = list(known.values_list("route", flat=True).distinct()[:LISTED_ROUTES])
+        chosen = request.GET.get(self.parameter_name, "")
+        if chosen and chosen != "?" and chosen not in names:
+            names.insert(0, chosen)
+        return [*((name, name) for name in names), ("?", _("Names that no route has"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the refusals of the route."""
+        if self.value() == "?":
+            return queryset.filter(reason=UNKNOWN_ROUTE)
+        return queryset.filter(route=self.value()) if self.value() else queryset
+
+
 @admin.register(Refusal)
 class RefusalAdmin(LedgerAdmin):
     """Requests that were turned away, newest first; capped per route."""
 
-    list_display = ("reason", "status", "route_name", "client", "at")
-    list_filter = ("reason", RouteFilter)
+    list_display = ("reason", "status", "route_name", "why", "at")
+    list_filter = (RefusedRouteFilter, "reason", "status")
     empty_text = gettext_lazy(
         "No refusal. A request with a wrong signature, for an unknown route or over a limit "
         "would be kept here with the reason."
@@ -199,12 +211,16 @@ class RefusalAdmin(LedgerAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Render the refusal: why first, then what was sent."""
+        """Render the refusal: why first and what to do, then what was sent."""
         row: Refusal = context["original"]
+        route = Route.objects.filter(name=row.route).first()
         context |= {
             "body": excerpt(bytes(row.body)),
             "headers": json.dumps(row.headers, indent=2, ensure_ascii=False),
-            "route": Route.objects.filter(name=row.route).first(),
+            "route": route,
+            "remedies": remedies(row.reason),
+            "may_be_the_secret": may_be_the_secret(row.reason),
+            "secret_is_ours": route is not None and route.origin != Route.Origin.FILE,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -212,3 +228,9 @@ class RefusalAdmin(LedgerAdmin):
     def route_name(self, row: Refusal) -> str:
         """Return the name that was asked for, which need not be a route's."""
         return format_html('<span class="mono">{}</span>', row.route)
+
+    @admin.display(description=gettext_lazy("why"))
+    def why(self, row: Refusal) -> str:
+        """Return the first sentence of the explanation."""
+        first = row.explanation.partition(". ")[0]
+        return Truncator(first).chars(SHOWN_CHARACTERS)

@@ -12,14 +12,22 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError
 
-from platforms.services import UnknownChannel, channel_for
-
-from .config_entries import INSECURE_NO_AUTH
-from .config_files import config_file, effective_settings
+from .config_entries import INSECURE_NO_AUTH, is_loopback
+from .config_files import (
+    config_file,
+    effective_settings,
+    file_of,
+    home_problems,
+    subscriptions,
+)
+from .config_yaml import Problem
+from .file_routes import FROM_FILE, route_problems
 from .models import Route
-from .presets import AUTO, presets
-from .services import LOG, is_loopback
+from .rules import faults, nowhere, unknown_source
 from .signatures import key_of
+from .sources import preset_of
+from .subscriptions_file import FILE_NAME as SUBSCRIPTIONS
+from .targets import targets_of, unknown_target
 
 Found = Iterator[CheckMessage]
 
@@ -35,12 +43,13 @@ def check_routes(
         return []
     checks: tuple[Callable[[list[Route]], Found], ...] = (
         _without_secret,
+        _unusable_fields,
         _open_to_the_world,
         _direct_to_nowhere,
         _unknown_target,
         _unusable_secret,
         _unknown_source,
-        _left_out_of_the_file,
+        _left_out_of_the_home,
     )
     try:
         routes = list(Route.objects.filter(enabled=True).order_by("name"))
@@ -50,21 +59,24 @@ def check_routes(
 
 
 def _without_secret(routes: list[Route]) -> Found:
-    names = [problem.route for problem in config_file().problems if problem.lacks_secret]
-    if not effective_settings().secret.strip():
-        names += [
-            route.name
-            for route in routes
-            if not route.insecure_no_auth and not route.secrets.live().exists()
-        ]
-    for name in sorted(set(names)):
+    for problem in _stopping("routes.E001"):
         yield Error(
-            f"Route {name} has no secret.",
-            hint="Give the route a secret, set WEBHOOK_SECRET for all that have none, or disable "
-            "the route.",
-            obj=name,
+            f"Route {problem.route} has no secret: {problem.text}.",
+            hint="Give the route a secret, or remove the line to use the global one.",
+            obj=problem.route,
             id="routes.E001",
         )
+    if effective_settings().secret.strip():
+        return
+    for route in routes:
+        if not route.insecure_no_auth and not route.secrets.live().exists():
+            yield Error(
+                f"Route {route.name} has no secret.",
+                hint="Give the route a secret, set WEBHOOK_SECRET for all that have none, or "
+                "disable the route.",
+                obj=route.name,
+                id="routes.E001",
+            )
 
 
 def _open_to_the_world(routes: list[Route]) -> Found:
@@ -82,12 +94,30 @@ def _open_to_the_world(routes: list[Route]) -> Found:
             )
 
 
+def _unusable_fields(routes: list[Route]) -> Found:
+    for problem in _stopping("routes.E006"):
+        yield Error(
+            f"Route {problem.route} can't be used: {problem.text}.",
+            hint=f"Mend it in {problem.file}, or remove the route there.",
+            obj=problem.route,
+            id="routes.E006",
+        )
+    for route in routes:
+        for fault in faults(route).values():
+            yield Error(
+                f"Route {route.name} can't be used: {fault}",
+                hint="Change the route, or disable it.",
+                obj=route.name,
+                id="routes.E006",
+            )
+
+
 def _direct_to_nowhere(routes: list[Route]) -> Found:
     for route in routes:
-        if route.deliver_only and route.deliver in ("", LOG):
+        if "fan_out" not in faults(route) and nowhere(route):
             yield Error(
-                f"Route {route.name} only delivers (deliver_only), but to nowhere: its target is "
-                f"“{route.deliver}”.",
+                f"Route {route.name} only delivers (deliver_only), but to nowhere: a target of "
+                "it is the log.",
                 hint="Set deliver to a channel, or let an agent take the events.",
                 obj=route.name,
                 id="routes.E003",
@@ -96,30 +126,31 @@ def _direct_to_nowhere(routes: list[Route]) -> Found:
 
 def _unknown_target(routes: list[Route]) -> Found:
     for route in routes:
-        if route.deliver in ("", LOG):
+        if "fan_out" in faults(route):
             continue
-        try:
-            channel_for(route.deliver)
-        except UnknownChannel as error:
-            yield Error(
-                f"Route {route.name} delivers to “{route.deliver}”: {error}",
-                hint="Add such a channel, or change the route's deliver.",
-                obj=route.name,
-                id="routes.E004",
-            )
+        for deliver, _extra in targets_of(route):
+            if not (reason := unknown_target(deliver)):
+                continue
+            text = f"Route {route.name} delivers to “{deliver}”: {reason}"
+            hint = "Add such a channel, or change the route's deliver."
+            if route.origin == FROM_FILE and file_of(route.name) == SUBSCRIPTIONS:
+                # An agent may have written it; until there is a channel, senders get a 503.
+                yield Warning(text, hint=hint, obj=route.name, id="routes.W003")
+            else:
+                yield Error(text, hint=hint, obj=route.name, id="routes.E004")
 
 
 def _unusable_secret(routes: list[Route]) -> Found:
     for route in routes:
-        preset = presets().get(route.preset)
-        if preset is None or not preset.base64_secret_prefix:
+        preset = preset_of(route)
+        if preset is None:
             continue
         for secret in route.secrets.live():
             if key_of(preset, secret.value) is None:
                 yield Error(
                     f"Route {route.name} has a secret ({secret.hint}) that {preset.label} can't "
                     "have issued.",
-                    hint=f"After {preset.base64_secret_prefix} comes base64; copy it again, whole.",
+                    hint="Copy it again from the sender, whole.",
                     obj=route.name,
                     id="routes.E005",
                 )
@@ -127,16 +158,23 @@ def _unusable_secret(routes: list[Route]) -> Found:
 
 def _unknown_source(routes: list[Route]) -> Found:
     for route in routes:
-        if route.preset != AUTO and route.preset not in presets():
+        if reason := unknown_source(route):
             yield Warning(
-                f"Route {route.name} names a source that is not known: “{route.preset}”.",
-                hint=f"Known are: {', '.join([AUTO, *presets()])}.",
+                f"Route {route.name} names a source that is not known.",
+                hint=reason,
                 obj=route.name,
                 id="routes.W001",
             )
 
 
-def _left_out_of_the_file(_routes: list[Route]) -> Found:
-    for problem in config_file().problems:
-        if not problem.lacks_secret:
-            yield Warning(f"config.yaml, {problem}", obj=problem.route or None, id="routes.W002")
+def _left_out_of_the_home(_routes: list[Route]) -> Found:
+    unplaced = route_problems(config_file().routes, subscriptions().routes)
+    for problem in (*home_problems(), *unplaced):
+        if not problem.check:
+            where = f"{problem.file}, {problem}" if problem.route else str(problem)
+            yield Warning(where, obj=problem.route or None, id="routes.W002")
+
+
+def _stopping(check: str) -> list[Problem]:
+    """Return what of the home refuses the start as this check."""
+    return [problem for problem in home_problems() if problem.check == check]

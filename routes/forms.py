@@ -1,53 +1,38 @@
-"""The form of a route: its lists as lines, its target chosen from what there is."""
+"""The form of a route: its lists as lines, its targets chosen from what there is."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.conf import settings
-from django.utils.functional import Promise
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
 from platforms.models import Channel
 from platforms.registry import senders
 
+from .coalescing import MAX_WAIT, WINDOW
+from .form_fields import Choices, FiltersField, JSONTextField, LinesField, TargetsField
 from .models import Route
-from .presets import AUTO, presets
+from .presets import AUTO, CUSTOM
+from .rules import faults, nowhere
+from .scheme_form import SchemeFields
 from .services import LOG, is_loopback
+from .sources import preset_choices
 
-Choices = list[tuple[Any, Any]]
-
-
-class LinesField(forms.CharField):
-    """A list of words, one a line; commas part them, too."""
-
-    widget = forms.Textarea
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3, "cols": 40}))
-        super().__init__(required=False, **kwargs)
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the list as lines."""
-        return "\n".join(map(str, value)) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        """Return the words, each once, in their order."""
-        words = str(value or "").replace(",", "\n").splitlines()
-        return list(dict.fromkeys(word for raw in words if (word := raw.strip())))
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the list is another one, however it is laid out."""
-        return bool((initial or []) != self.to_python(data))
+COALESCE_FIELDS: Final = ("coalesce_key", "coalesce_window", "coalesce_max_wait")
 
 
-class RouteForm(forms.ModelForm[Route]):
+class RouteForm(SchemeFields, forms.ModelForm[Route]):
     """A route as a person fills it in."""
 
     preset = forms.ChoiceField(
         label=_("Source"),
-        help_text=_("Who sends. Pinned to one source, the route accepts its signature only."),
+        help_text=_(
+            "Who sends. Pinned to one source, the route accepts its signature only. For a sender "
+            "that is not listed, choose the second line and say how it signs."
+        ),
     )
     events = LinesField(
         label=_("Events"),
@@ -55,6 +40,7 @@ class RouteForm(forms.ModelForm[Route]):
             "One a line, as “pull_request” or “issues.opened”. Empty: every event is accepted."
         ),
     )
+    filters = FiltersField()
     # Declared here, it comes without Django's four buttons beside it.
     agent = forms.ModelChoiceField(
         label=_("Agent"),
@@ -65,33 +51,63 @@ class RouteForm(forms.ModelForm[Route]):
     skills = LinesField(
         label=_("Skills"), help_text=_("One a line; they are named to the agent. May stay empty.")
     )
+    coalesce_key = forms.CharField(
+        label=_("Key"),
+        required=False,
+        max_length=255,
+        widget=forms.TextInput(attrs={"size": 40}),
+        help_text=_(
+            "Of events with the same key, as {repository.full_name}#{number}, the agent gets the "
+            "latest. Empty: every event goes out at once."
+        ),
+    )
+    coalesce_window = forms.IntegerField(
+        label=_("Wait for a newer one"),
+        required=False,
+        min_value=1,
+        help_text=_("Seconds. Empty: %s.") % WINDOW,
+    )
+    coalesce_max_wait = forms.IntegerField(
+        label=_("Wait at most"),
+        required=False,
+        min_value=1,
+        help_text=_("Seconds since the first one, however many follow. Empty: %s.") % MAX_WAIT,
+    )
     deliver = forms.ChoiceField(
         label=_("Deliver to"),
         help_text=_("Where the answer goes; with “deliver only”, where the prompt goes."),
+    )
+    deliver_extra = JSONTextField(
+        label=_("Where on it"),
+        empty={},
+        help_text=_(
+            "A JSON object that says where on the channel, with the same templates: "
+            '{"repo": "{repository.full_name}", "pr_number": "{number}"} or '
+            '{"chat_id": "-100…"}. Empty: the channel’s own home.'
+        ),
+    )
+    fan_out = TargetsField(
+        label=_("Further targets"),
+        help_text=_("The same goes to these, too. Saving gives new rows; choose “–” to drop one."),
     )
 
     class Meta:
         model = Route
         fields = (
-            "name", "enabled", "description", "preset", "events", "prompt", "agent", "skills",
-            "deliver", "deliver_extra", "deliver_only", "rate_limit", "max_body_bytes",
-            "insecure_no_auth",
+            "name", "enabled", "description", "preset", "events", "filters", "prompt", "fence",
+            "agent", "skills", "conversation_key", "deliver", "deliver_extra", "fan_out",
+            "deliver_only", "answer_at_once", "rate_limit", "max_body_bytes", "insecure_no_auth",
         )  # fmt: skip
         widgets = {  # noqa: RUF012  Django reads it once
             "prompt": forms.Textarea(attrs={"rows": 8, "cols": 80}),
-            "deliver_extra": forms.Textarea(attrs={"rows": 4, "cols": 60}),
             "description": forms.TextInput(attrs={"size": 60}),
+            "conversation_key": forms.TextInput(attrs={"size": 40}),
         }
         help_texts = {  # noqa: RUF012
             "name": _("The last part of the address: /webhooks/name."),
             "prompt": _(
                 "What the agent is told. {a.b} takes a field of the payload, {__raw__} the whole "
-                "of it. Empty: the whole payload."
-            ),
-            "deliver_extra": _(
-                "A JSON object that says where on the channel, with the same templates: "
-                '{"repo": "{repository.full_name}", "pr_number": "{number}"} or '
-                '{"chat_id": "-100…"}. Empty: the channel’s own home.'
+                "of it. Empty: the whole payload. Try it in the workbench."
             ),
             "insecure_no_auth": _(
                 "For trials only, and only while the gateway listens on a loopback address."
@@ -100,26 +116,30 @@ class RouteForm(forms.ModelForm[Route]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial.update(coalesce_initial(self.instance.coalesce))
+        self.initial.update(self.scheme_initial(self.instance.custom_scheme))
         # A reader without the right to change sees no fields at all.
         if "preset" in self.fields:
             self.fields["preset"].choices = preset_choices()  # type: ignore[attr-defined]
             self.fields["preset"].initial = AUTO
         if "deliver" in self.fields:
-            self.fields["deliver"].choices = deliver_choices(self.instance.deliver)  # type: ignore[attr-defined]
+            choices = deliver_choices(self.instance.deliver)
+            self.fields["deliver"].choices = choices  # type: ignore[attr-defined]
             self.fields["deliver"].initial = LOG
+            self.fields["fan_out"].widget.choices = deliver_choices("")
 
     def clean_deliver_extra(self) -> dict[str, Any]:
         """Refuse JSON that is no object."""
-        value = self.cleaned_data.get("deliver_extra") or {}
+        value = self.cleaned_data["deliver_extra"]
         if not isinstance(value, dict):
-            raise forms.ValidationError(_('Give a JSON object, as {"chat_id": "42"}.'))
+            raise ValidationError(_('Give a JSON object, as {"chat_id": "42"}.'))
         return value
 
     def clean_insecure_no_auth(self) -> bool:
         """Refuse unsigned requests where strangers could send them."""
         wanted: bool = self.cleaned_data["insecure_no_auth"]
         if wanted and not is_loopback(settings.WEBHOOK_HOST):
-            raise forms.ValidationError(
+            raise ValidationError(
                 _(
                     "Only for a gateway on a loopback address: set WEBHOOK_HOST to 127.0.0.1, or "
                     "give the route a secret."
@@ -127,18 +147,42 @@ class RouteForm(forms.ModelForm[Route]):
             )
         return wanted
 
-    def clean(self) -> dict[str, Any]:
-        """Refuse a direct delivery to the log."""
-        data = super().clean() or self.cleaned_data
-        if data.get("deliver_only") and data.get("deliver") == LOG:
+    def _post_clean(self) -> None:
+        """Put what several fields say together on the row, and judge the whole."""
+        self.instance.coalesce = self._coalesce()
+        if self.cleaned_data.get("preset") == CUSTOM:
+            self.instance.custom_scheme = self.scheme()
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+        found = faults(self.instance)
+        found.pop("custom_scheme", None)  # its fields have named theirs
+        for field, text in found.items():
+            at = "coalesce_key" if field == "coalesce" else field
+            if at not in self.errors:
+                self.add_error(at if at in self.fields else None, text)
+        if "fan_out" not in self.errors and nowhere(self.instance):
             self.add_error("deliver", _("A direct delivery needs a target other than the log."))
-        return data
+
+    def _coalesce(self) -> dict[str, Any]:
+        """Return what the three fields say; without a key there is nothing to coalesce."""
+        data = self.cleaned_data
+        if not data.get("coalesce_key"):
+            return {}
+        seconds = {
+            "window_seconds": data.get("coalesce_window"),
+            "max_wait_seconds": data.get("coalesce_max_wait"),
+        }
+        given = {name: value for name, value in seconds.items() if value is not None}
+        return {"key": data["coalesce_key"], **given}
 
 
-def preset_choices() -> list[tuple[str, str | Promise]]:
-    """Return the sources, the one that recognises its sender first."""
-    known = [(name, preset.label) for name, preset in presets().items()]
-    return [(AUTO, _("Recognised by the headers")), *known]
+def coalesce_initial(coalesce: Any) -> dict[str, Any]:
+    """Return what the three fields start with."""
+    found = coalesce if isinstance(coalesce, dict) else {}
+    return {
+        "coalesce_key": found.get("key", ""),
+        "coalesce_window": found.get("window_seconds"),
+        "coalesce_max_wait": found.get("max_wait_seconds"),
+    }
 
 
 def deliver_choices(current: str) -> Choices:

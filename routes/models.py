@@ -13,7 +13,7 @@ class Route(models.Model):
     """An inbound address ``/webhooks/<name>`` and what to do with what arrives (spec 001)."""
 
     class Origin(models.TextChoices):
-        FILE = "file", _("config.yaml")
+        FILE = "file", _("file")
         ADMIN = "admin", _("admin")
         DYNAMIC = "dynamic", _("subscription")
 

@@ -1,47 +1,39 @@
-"""Changes of routes: subscriptions, secrets, signed samples."""
+"""Changes of routes: subscriptions and secrets."""
 
 import re
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import orjson
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
-from deliveries.ids import new_id
-from platforms.services import UnknownChannel, channel_for
+from agents.models import Agent
 from vault.services import generate_secret, rotate
 
-from .config_entries import INSECURE_NO_AUTH
-from .config_files import effective_settings
+from .config_entries import INSECURE_NO_AUTH, is_loopback
+from .config_files import effective_settings, file_of
 from .models import NAME_PATTERN, Route
-from .presets import AUTO, presets
-from .signatures import sign
+from .rules import faults, nowhere, unknown_source
+from .targets import LOG, Target, fan_out_of, targets_of, unknown_target
 from .versions import bump_version
 
 __all__ = [
-    "Sample",
+    "LOG",
     "Subscription",
+    "Target",
     "bump_version",
     "effective_secrets",
     "is_loopback",
     "remove",
     "rotate_secret",
-    "signed_sample",
     "subscribe",
 ]
 
-LOG = "log"
-TEST_EVENT = "test"
 # How hermes-agent's own `webhook test` signs; a route that recognises its sender takes it.
 SAMPLE_PRESET = "github"
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "ip6-localhost", "ip6-loopback"})
 
 
 class Subscription(NamedTuple):
@@ -52,40 +44,31 @@ class Subscription(NamedTuple):
     secret: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A request a sender could make; headers in lower case."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
 def subscribe(
     name: str,
     *,
     events: Sequence[str] = (),
     prompt: str = "",
-    deliver: str = LOG,
-    deliver_chat_id: str = "",
+    targets: Sequence[Target] = (),
     description: str = "",
     secret: str | None = None,
     skills: Sequence[str] = (),
     deliver_only: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> Subscription:
     """Create a subscription, or describe an existing one anew (spec 001, dynamic subscriptions).
 
     1. The name is trimmed and lower-cased, its spaces become hyphens.
-    2. The target must exist; a direct delivery needs a real one.
-    3. What a subscription describes is replaced; whether it is enabled, its limits, source and
-       agent stay, and so does the rest of its target while ``deliver`` is the same.
+    2. What a subscription describes is replaced; what else a route has stays, but for what is in
+       ``changes`` (fields of the route by name; ``agent`` by the agent's name, empty for the
+       default one). The rest of the first target stays while it is the same place.
+    3. Every target must exist; a direct delivery needs real ones.
     4. Without ``secret``, a new subscription gets a generated one and an old one keeps its own;
        with it, the old ones end at once.
 
     Raises ValidationError by field; then nothing is stored.
     """
     name = normalised_name(name)
-    deliver = deliver.strip() or LOG
-    _validate_target(deliver, deliver_only=deliver_only)
     insecure = secret == INSECURE_NO_AUTH
     if secret is not None and not secret.strip():
         raise ValidationError({"secret": _("A secret can't be empty.")})
@@ -93,24 +76,26 @@ def subscribe(
         raise ValidationError(
             {"secret": _("INSECURE_NO_AUTH is for a gateway on a loopback address only.")}
         )
+    first, *more = targets or [Target(LOG, {})]
     with transaction.atomic():
         route = Route.objects.select_for_update().filter(name=name).first()
         created = route is None
         if route is None:
             route = Route(name=name, origin=Route.Origin.DYNAMIC)
         _must_be_dynamic(route)
-        extra = dict(route.deliver_extra) if route.deliver == deliver else {}
-        extra.pop("chat_id", None)
         route.description = description or f"Agent-created subscription: {name}"
         route.events = _names(events)
         route.prompt = prompt
         route.skills = _names(skills)
-        route.deliver = deliver
-        route.deliver_extra = extra | ({"chat_id": deliver_chat_id} if deliver_chat_id else {})
+        route.deliver_extra = _extra(route, first)
+        route.deliver = first.deliver.strip() or LOG
+        route.fan_out = fan_out_of(more)
         route.deliver_only = deliver_only
+        for field, value in (changes or {}).items():
+            setattr(route, field, _agent(value) if field == "agent" else value)
         if created or secret is not None:
             route.insecure_no_auth = insecure
-        route.full_clean()
+        _validate(route)
         route.save()
         shown = None
         if not insecure and (created or secret is not None):
@@ -133,10 +118,11 @@ def rotate_secret(route: Route, overlap: timedelta, value: str | None = None) ->
     """Give a route a new secret, generated unless the sender dictates one, and return it.
 
     The old ones count until the overlap ends. A route that took unsigned requests no longer does.
-    Raises ValidationError for a route of config.yaml.
+    Raises ValidationError for a route of a file.
     """
     if route.origin == Route.Origin.FILE:
-        raise ValidationError(_("The secret of this route is set in config.yaml; change it there."))
+        file = file_of(route.name) or "config.yaml"
+        raise ValidationError(_("The secret of this route is set in %s; change it there.") % file)
     with transaction.atomic():
         new = rotate(route.secrets, value, overlap)
         if route.insecure_no_auth:
@@ -150,31 +136,6 @@ def effective_secrets(route: Route) -> list[str]:
     own = [one.value for one in route.secrets.live()]
     fallback = effective_settings().secret
     return own or ([fallback] if fallback else [])
-
-
-def signed_sample(route: Route, payload: object, event: str) -> Sample:
-    """Return a request as the route's own source would send it now, under a new id.
-
-    A route that takes unsigned requests gets an unsigned one. Raises ValidationError where no
-    secret of the route can sign for its source.
-    """
-    body = orjson.dumps(payload)
-    preset = presets().get(SAMPLE_PRESET if route.preset == AUTO else route.preset)
-    if preset is None:
-        raise ValidationError(_("The source of this route is not known; choose another."))
-    if route.insecure_no_auth:
-        headers = {"x-github-event": event, "x-request-id": str(new_id())}
-        return Sample({"content-type": "application/json", **headers}, body)
-    secrets = effective_secrets(route)
-    if not secrets:
-        raise ValidationError(_("This route has no secret to sign with."))
-    try:
-        signature = sign(
-            preset, secrets[0], body, now=time.time(), delivery_id=str(new_id()), event=event
-        )
-    except ValueError as error:
-        raise ValidationError(str(error)) from None
-    return Sample({"content-type": "application/json", **signature}, body)
 
 
 def normalised_name(name: str) -> str:
@@ -191,32 +152,49 @@ def normalised_name(name: str) -> str:
     return name
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a gateway listening there can be reached from this machine only."""
-    return host.strip().lower() in _LOOPBACK
-
-
 def _names(values: Sequence[str]) -> list[str]:
     return [name for value in values if (name := value.strip())]
 
 
-def _validate_target(deliver: str, *, deliver_only: bool) -> None:
-    if deliver_only and deliver == LOG:
+def _extra(route: Route, target: Target) -> dict[str, Any]:
+    """Return where on its channel a route delivers to: as told, the rest as it was."""
+    kept = dict(route.deliver_extra) if route.deliver == target.deliver else {}
+    kept.pop("chat_id", None)
+    if "thread_id" in target.extra:
+        kept.pop("message_thread_id", None)  # it would win (spec 001, forum topics)
+    return kept | dict(target.extra)
+
+
+def _agent(name: str) -> Agent | None:
+    """Return the agent of a name, None for no name; raise ValidationError for an unknown one."""
+    if not name:
+        return None
+    found = Agent.objects.filter(name=name).first()
+    if found is None:
+        raise ValidationError({"agent": _("There is no agent named “%s”.") % name})
+    return found
+
+
+def _validate(route: Route) -> None:
+    route.full_clean()
+    if found := faults(route):
+        raise ValidationError(found)
+    if reason := unknown_source(route):
+        raise ValidationError({"preset": reason})
+    if nowhere(route):
         raise ValidationError(
             {"deliver": _("A direct delivery needs a target other than the log.")}
         )
-    if deliver == LOG:
-        return
-    try:
-        channel_for(deliver)
-    except UnknownChannel as error:
-        raise ValidationError({"deliver": str(error)}) from error
+    for deliver, _more in targets_of(route):
+        if reason := unknown_target(deliver):
+            raise ValidationError({"deliver": reason})
 
 
 def _must_be_dynamic(route: Route) -> None:
     if route.origin == Route.Origin.FILE:
+        file = file_of(route.name) or "config.yaml"
         raise ValidationError(
-            {"name": _("This route is set in config.yaml; change or remove it there.")}
+            {"name": _("This route is set in %s; change or remove it there.") % file}
         )
     if route.origin == Route.Origin.ADMIN:
         raise ValidationError(

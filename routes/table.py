@@ -19,7 +19,7 @@ from platforms.services import UnknownChannel, channel_for
 
 from .coalescing import Coalesce, compile_coalesce
 from .config_entries import INSECURE_NO_AUTH
-from .config_files import Effective, effective_settings, sync_if_changed
+from .config_files import Effective, effective_settings, home_changed, sync_if_changed
 from .fencing import Fence
 from .filters import Filters, compile_filters
 from .matching import as_events
@@ -125,6 +125,7 @@ async def current() -> Table:
     if (
         _table is not None
         and _table.changes == changes_here()
+        and not home_changed()
         and time.monotonic() - _table.checked < FRESH_SECONDS
     ):
         return _table

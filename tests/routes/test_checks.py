@@ -120,6 +120,46 @@ def test_an_unknown_target_is_an_error() -> None:
     assert ids() == ["routes.E004"]
 
 
+@pytest.mark.parametrize(
+    ("fan_out", "wrong"),
+    [
+        ([{"deliver": "log"}], "routes.E003"),
+        ([{"deliver": "telegrm", "deliver_extra": {}}], "routes.E004"),
+        ([{"deliver": ""}], "routes.E006"),
+        (["ops"], "routes.E006"),
+        ([{"deliver": "ops", "deliver_extra": []}], "routes.E006"),
+        ({"deliver": "ops"}, "routes.E006"),
+    ],
+)
+def test_every_further_target_is_checked_too(fan_out: object, wrong: str) -> None:
+    Channel.objects.create(name="ops", kind="telegram")
+    route(deliver="ops", deliver_only=True, fan_out=fan_out)
+    assert ids() == [wrong]
+
+
+def test_filters_that_can_not_be_used_are_an_error_with_their_path() -> None:
+    route(filters=[{"all": [{"field": "a", "regex": "("}]}])
+    [message] = found()
+    assert message.id == "routes.E006"
+    assert "filters[0].all[0].regex" in message.msg
+
+
+def test_coalescing_that_can_not_be_is_an_error() -> None:
+    route(coalesce={"window_seconds": 5})
+    assert ids() == ["routes.E006"]
+
+
+def test_filters_that_config_yaml_has_wrong_stop_the_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.HERMES_HOME = str(tmp_path)
+    (tmp_path / "config.yaml").write_text(
+        "webhooks: {routes: {a: {secret: s, filters: {field: x, regex: '('}}}}"
+    )
+    with pytest.raises(SystemCheckError, match=r"Route a can't be used: filters"):
+        call_command("check", databases=["default"])
+
+
 def test_an_unknown_source_is_a_warning() -> None:
     route(preset="myspace")
     assert ids() == ["routes.W001"]

@@ -1,78 +1,26 @@
 """config.yaml of a Hermes home: settings and static routes."""
 
-import os
 from pathlib import Path
 
 import pytest
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from routes import config_files
-from routes.config_files import Effective, config_file, effective_settings, sync_if_changed
-from routes.models import Route, RouteSecret, RouteVersion
+from agents.models import Agent
+from routes.config_files import (
+    effective_settings,
+    sync_if_changed,
+)
+from routes.models import Route, RouteSecret
 from routes.services import effective_secrets, subscribe
 
+from .homes import EXAMPLE, Home, as_a_new_process, make_home, names
+
 pytestmark = pytest.mark.django_db
-
-# The example of spec 001, whole.
-EXAMPLE = """\
-platforms:
-  webhook:
-    enabled: true
-    extra:
-      port: 8644
-      secret: "global-fallback-secret"
-      routes:
-        github-pr:
-          events: ["pull_request"]
-          secret: "github-webhook-secret"
-          prompt: |
-            Review this pull request:
-            Repository: {repository.full_name}
-          skills: ["github-code-review"]
-          deliver: "github_comment"
-          deliver_extra:
-            repo: "{repository.full_name}"
-            pr_number: "{number}"
-        deploy-notify:
-          events: ["push"]
-          secret: "deploy-secret"
-          prompt: "New push to {repository.full_name} branch {ref}: {head_commit.message}"
-          deliver: "telegram"
-"""
-
-
-class Home:
-    """A Hermes home on disk; every `write` is a change that a stat can see."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "config.yaml"
-        self._tick = 1_700_000_000
-
-    def write(self, text: str) -> None:
-        self.path.write_text(text)
-        self._tick += 1
-        os.utime(self.path, (self._tick, self._tick))
-
-    def routes(self, text: str) -> None:
-        """Write a file with these routes, given as the inside of the mapping."""
-        lines = "".join(f"    {line}\n" for line in text.splitlines())
-        self.write(f"platforms:\n  webhook:\n   routes:\n{lines}")
-
-    def problems(self) -> list[str]:
-        return [str(problem) for problem in config_file().problems]
 
 
 @pytest.fixture
 def home(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Home:
-    settings.HERMES_HOME = str(tmp_path)
-    for name in ("ENABLED", "PORT", "SECRET", "RATE_LIMIT", "MAX_BODY_BYTES"):
-        monkeypatch.delenv(f"WEBHOOK_{name}", raising=False)
-    monkeypatch.setattr(config_files, "_synced", (("", -1, -1, -1), None))  # a new process
-    return Home(tmp_path)
-
-
-def names() -> set[str]:
-    return set(Route.objects.values_list("name", flat=True))
+    return make_home(tmp_path, settings, monkeypatch)
 
 
 class TestRoutes:
@@ -118,7 +66,7 @@ class TestRoutes:
         sync_if_changed()
         row = Route.objects.get()
         secret = RouteSecret.objects.get()
-        monkeypatch.setattr(config_files, "_synced", (("", -1, -1, -1), None))
+        as_a_new_process(monkeypatch)
         assert sync_if_changed()
         assert Route.objects.get().updated_at == row.updated_at
         assert RouteSecret.objects.get() == secret
@@ -181,6 +129,54 @@ class TestRoutes:
         assert route.deliver_extra == {}
 
 
+class TestNewerProperties:
+    def test_they_are_stored_as_they_are_written(self, home: Home) -> None:
+        agent = Agent.objects.create(name="reviewer")
+        home.routes(
+            "a:\n"
+            "  filters: [{field: action, equals: opened}]\n"
+            "  fence: false\n"
+            "  conversation_key: '{repository.full_name}#{number}'\n"
+            "  coalesce: {key: number, window_seconds: 5}\n"
+            "  answer_at_once: true\n"
+            "  agent: reviewer\n"
+        )
+        sync_if_changed()
+        route = Route.objects.get()
+        assert route.filters == [{"field": "action", "equals": "opened"}]
+        assert (route.fence, route.answer_at_once) == (False, True)
+        assert route.conversation_key == "{repository.full_name}#{number}"
+        assert route.coalesce == {"key": "number", "window_seconds": 5}
+        assert route.agent == agent
+        assert home.problems() == []
+
+    def test_of_a_list_of_targets_the_first_is_the_routes_own(self, home: Home) -> None:
+        home.routes(
+            "a:\n"
+            "  deliver: [telegram, {deliver: slack, deliver_extra: {chat_id: C1}}, log]\n"
+            "  deliver_extra: {chat_id: '1'}\n"
+        )
+        sync_if_changed()
+        route = Route.objects.get()
+        assert (route.deliver, route.deliver_extra) == ("telegram", {"chat_id": "1"})
+        assert route.fan_out == [
+            {"deliver": "slack", "deliver_extra": {"chat_id": "C1"}},
+            {"deliver": "log", "deliver_extra": {}},
+        ]
+
+    def test_a_route_waits_for_the_agent_it_names(
+        self, home: Home, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        home.routes("a: {agent: reviewer}\nb: {prompt: x}")
+        sync_if_changed()
+        assert names() == {"b"}
+        assert "no agent named “reviewer”" in caplog.text
+        assert not sync_if_changed()
+        Agent.objects.create(name="reviewer")
+        assert sync_if_changed()
+        assert names() == {"a", "b"}
+
+
 class TestBrokenEntries:
     @pytest.mark.parametrize(
         ("entry", "fault"),
@@ -220,10 +216,60 @@ class TestBrokenEntries:
         assert Route.objects.get().prompt == "good"
 
     def test_properties_without_effect_are_named(self, home: Home) -> None:
-        home.routes("a: {prompt: x, filters: [], script: y}")
+        home.routes("a: {prompt: x, filter: [], created_at: 2024-01-01T00:00:00Z}")
         sync_if_changed()
-        assert home.problems() == ["route a: has no effect here: filters, script"]
+        assert home.problems() == ["route a: has no effect here: filter"]
         assert names() == {"a"}
+
+    @pytest.mark.parametrize("key", ["toolsets", "cron_job", "mirror_to_session", "profile"])
+    def test_what_is_not_supported_is_named_once_and_the_route_lives(
+        self, home: Home, key: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        home.routes(f"a: {{prompt: x, {key}: something}}")
+        sync_if_changed()
+        home.routes(f"a: {{prompt: y, {key}: something}}")
+        sync_if_changed()
+        assert caplog.text.count(f"{key} is not supported") == 1
+        assert Route.objects.get().prompt == "y"
+
+    def test_a_route_with_a_script_is_not_run_without_it(self, home: Home) -> None:
+        home.routes("a: {prompt: x}")
+        sync_if_changed()
+        home.routes("a: {prompt: x, script: veto.py}\nb: {prompt: y}")
+        sync_if_changed()
+        assert names() == {"b"}
+        assert "script, which Hermes does not run" in home.problems()[0]
+
+    @pytest.mark.parametrize(
+        ("entry", "fault"),
+        [
+            ("filters: [{field: a, regex: '('}]", "filters[0]"),
+            ("filters: {field: a, in_file: x}", "in_file"),
+            ("filters: 7", "filters must be"),
+            ("coalesce: {window_seconds: 5}", "coalesce: key"),
+            ("coalesce: {key: '{a}'}\n  deliver_only: true", "coalesce: "),
+            ("coalesce: [a]", "coalesce must be a mapping"),
+            ("deliver: []", "deliver is an empty list"),
+            ("deliver: [log, 7]", "deliver[1] must be a name"),
+            ("deliver: [{deliver_extra: {}}]", "deliver[0] must be a name"),
+            ("deliver: [{deliver: log, deliver_extra: 7}]", "deliver[0].deliver_extra"),
+            ("fence: maybe", "fence must be true or false"),
+            ("conversation_key: 7", "conversation_key must be text"),
+            ("agent: 7", "agent must be text"),
+            ("answer_at_once: 1", "answer_at_once must be true or false"),
+            ("custom_scheme: hmac", "custom_scheme must be a mapping"),
+            ("deliver_extra: &loop {a: *loop}", "deliver_extra holds something"),
+        ],
+    )
+    def test_a_fault_in_a_newer_property_is_named_by_its_path(
+        self, home: Home, entry: str, fault: str
+    ) -> None:
+        home.routes(f"bad:\n  {entry}\ngood: {{prompt: x}}")
+        sync_if_changed()
+        assert names() == {"good"}
+        [problem] = home.problems()
+        assert problem.startswith("route bad: ")
+        assert fault in problem
 
     @pytest.mark.parametrize("text", ["a: [", "- list", "{secret: hidden-value: x", "\0", "text"])
     def test_a_file_that_is_no_config_leaves_everything_as_it_was(
@@ -244,34 +290,13 @@ class TestBrokenEntries:
         assert home.problems() == []
         assert names() == set()
 
-
-class TestSettings:
-    def test_without_a_file_they_are_those_of_the_environment(self, home: Home) -> None:
-        assert effective_settings() == Effective(True, 8644, "", 30, 1_048_576)
-
-    def test_the_file_gives_what_the_environment_does_not(
-        self, home: Home, monkeypatch: pytest.MonkeyPatch, settings: Settings
-    ) -> None:
-        monkeypatch.setenv("WEBHOOK_PORT", "9000")
-        monkeypatch.setenv("WEBHOOK_SECRET", "")
-        settings.WEBHOOK_PORT = 9000
-        home.write(
-            "platforms: {webhook: {enabled: false, port: 1, rate_limit: 10,\n"
-            "  extra: {rate_limit: 60, secret: from-file, max_body_bytes: 2097152}}}"
-        )
-        assert effective_settings() == Effective(False, 9000, "from-file", 60, 2_097_152)
-
-    def test_a_value_of_the_wrong_type_is_left_out_and_named(self, home: Home) -> None:
-        home.write("platforms: {webhook: {port: abc, secret: 7, enabled: 1, rate_limit: -1}}")
-        assert effective_settings() == Effective(True, 8644, "", 30, 1_048_576)
-        assert len(home.problems()) == 4
-        assert home.problems()[0].startswith("config.yaml: ")
-
-    def test_a_change_of_a_setting_reaches_the_receive_path(self, home: Home) -> None:
-        home.write("platforms: {webhook: {rate_limit: 10}}")
+    def test_what_can_not_be_read_any_more_goes_on_counting(self, home: Home) -> None:
+        home.write("webhooks: {rate_limit: 7, routes: {a: {prompt: x}}}")
         sync_if_changed()
-        before = RouteVersion.objects.get().version
-        home.write("platforms: {webhook: {rate_limit: 20}}")
-        effective_settings()  # somebody else in this process looked first
+        home.write("a: [")
         sync_if_changed()
-        assert RouteVersion.objects.get().version > before
+        assert effective_settings().rate_limit == 7
+        assert names() == {"a"}
+        home.subscriptions(b={"prompt": "y"})
+        sync_if_changed()
+        assert names() == {"a", "b"}

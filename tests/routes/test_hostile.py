@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from deliveries.models import Delivery, Event
 from routes import refusals
+from routes.inbound import Answer, Inbound, ReadFailed, TooLarge
 from routes.models import Refusal, Route, RouteSecret
 from routes.parsing import Unparseable, parse_body
 from routes.presets import AUTO, presets
-from routes.receive import Answer, ReadFailed, TooLarge, accept
+from routes.receive import handle
 from routes.signatures import sign
 
 from .test_receive import signature
@@ -54,7 +55,9 @@ def ask(
             raise TooLarge
         return body
 
-    answer: Answer = async_to_sync(accept)(route, headers, read, "192.0.2.1")
+    answer: Answer = async_to_sync(handle)(
+        Inbound("POST", route, headers, read, client="192.0.2.1")
+    )
     return answer
 
 

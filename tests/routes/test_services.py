@@ -1,6 +1,5 @@
 """Subscriptions, secrets and signed samples."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,17 +9,17 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pytest_django import Settings
 
+from agents.models import Agent
 from platforms.models import Channel
 from routes.models import Route, RouteSecret
-from routes.presets import detect, presets
 from routes.services import (
+    LOG,
+    Target,
     effective_secrets,
     remove,
     rotate_secret,
-    signed_sample,
     subscribe,
 )
-from routes.signatures import Verified, Verifier
 
 pytestmark = pytest.mark.django_db
 
@@ -28,6 +27,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def telegram() -> Channel:
     return Channel.objects.create(name="ops-chat", kind="telegram")
+
+
+def to(deliver: str, **extra: str) -> list[Target]:
+    return [Target(deliver, extra)]
 
 
 def refused(**kwargs: Any) -> dict[str, list[str]]:
@@ -64,19 +67,19 @@ class TestSubscribe:
         self, telegram: Channel
     ) -> None:
         for deliver in ("ops-chat", "telegram"):
-            route = subscribe(deliver, deliver=deliver, deliver_chat_id="-100123").route
+            route = subscribe(deliver, targets=to(deliver, chat_id="-100123")).route
             assert route.deliver == deliver
             assert route.deliver_extra == {"chat_id": "-100123"}
 
     def test_an_unknown_target_is_refused(self) -> None:
-        assert "telegrm" in refused(name="a", deliver="telegrm")["deliver"][0]
+        assert "telegrm" in refused(name="a", targets=to("telegrm"))["deliver"][0]
 
     @pytest.mark.parametrize("deliver", ["log", "", " "])
     def test_a_direct_delivery_needs_a_real_target(self, deliver: str) -> None:
-        assert "deliver" in refused(name="a", deliver=deliver, deliver_only=True)
+        assert "deliver" in refused(name="a", targets=to(deliver), deliver_only=True)
 
     def test_again_it_is_described_anew_and_keeps_its_secret(self, telegram: Channel) -> None:
-        first = subscribe("a", events=["push"], prompt="old", deliver="telegram", skills=["x"])
+        first = subscribe("a", events=["push"], prompt="old", targets=to("telegram"), skills=["x"])
         again = subscribe("a", prompt="new")
         route = Route.objects.get()
         assert not again.created
@@ -86,19 +89,63 @@ class TestSubscribe:
         assert route.deliver == "log"
 
     def test_again_it_keeps_what_a_subscription_does_not_describe(self, telegram: Channel) -> None:
-        subscribe("a", deliver="telegram", deliver_chat_id="1")
+        subscribe("a", targets=to("telegram", chat_id="1"))
         route = Route.objects.get()
         route.enabled, route.rate_limit = False, 5
         route.deliver_extra["message_thread_id"] = "42"
         route.save()
-        subscribe("a", deliver="telegram", deliver_chat_id="2")
+        subscribe("a", targets=to("telegram", chat_id="2"))
         route.refresh_from_db()
         assert (route.enabled, route.rate_limit) == (False, 5)
         assert route.deliver_extra == {"chat_id": "2", "message_thread_id": "42"}
 
     def test_another_target_takes_nothing_of_the_old_one(self, telegram: Channel) -> None:
-        subscribe("a", deliver="telegram", deliver_chat_id="1")
+        subscribe("a", targets=to("telegram", chat_id="1"))
         assert subscribe("a").route.deliver_extra == {}
+
+    def test_a_thread_that_is_named_is_the_one_that_counts(self, telegram: Channel) -> None:
+        subscribe("a", targets=to("telegram"))
+        Route.objects.update(deliver_extra={"message_thread_id": "42", "parse": "x"})
+        route = subscribe("a", targets=to("telegram", thread_id="7")).route
+        assert route.deliver_extra == {"thread_id": "7", "parse": "x"}
+
+    def test_further_targets_are_kept_in_order(self, telegram: Channel) -> None:
+        route = subscribe("a", targets=[*to("telegram"), *to(LOG), *to("ops-chat", x="y")]).route
+        assert route.fan_out == [
+            {"deliver": "log", "deliver_extra": {}},
+            {"deliver": "ops-chat", "deliver_extra": {"x": "y"}},
+        ]
+        assert subscribe("a", targets=to("telegram")).route.fan_out == []
+
+    @pytest.mark.parametrize("more", ["telegrm", "log"])
+    def test_every_target_of_a_direct_delivery_is_a_real_one(
+        self, telegram: Channel, more: str
+    ) -> None:
+        targets = [*to("telegram"), *to(more)]
+        assert "deliver" in refused(name="a", targets=targets, deliver_only=True)
+
+    def test_what_is_said_is_changed_and_the_rest_stays(self) -> None:
+        agent = Agent.objects.create(name="reviewer")
+        changes = {"filters": [{"field": "a", "exists": True}], "agent": "reviewer", "fence": False}
+        subscribe("a", changes=changes)
+        route = subscribe("a", changes={"conversation_key": "{n}"}).route
+        assert route.filters == changes["filters"]
+        assert (route.agent, route.fence, route.conversation_key) == (agent, False, "{n}")
+        assert subscribe("a", changes={"agent": "", "filters": []}).route.agent is None
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"filters": [{"field": "a", "regex": "("}]}, "filters"),
+            ({"filters": [{"in_file": "x"}]}, "filters"),
+            ({"coalesce": {"window_seconds": 5}}, "coalesce"),
+            ({"agent": "nobody"}, "agent"),
+            ({"preset": "myspace"}, "preset"),
+            ({"conversation_key": "x" * 256}, "conversation_key"),
+        ],
+    )
+    def test_what_can_not_be_used_is_refused(self, changes: dict[str, Any], field: str) -> None:
+        assert field in refused(name="a", changes=changes)
 
     def test_a_given_secret_ends_the_others_at_once(self) -> None:
         subscribe("a")
@@ -163,39 +210,3 @@ class TestSecrets:
         assert effective_secrets(route) == []
         settings.WEBHOOK_SECRET = "global"
         assert effective_secrets(route) == ["global"]
-
-
-class TestSignedSample:
-    @pytest.mark.parametrize("preset", presets())
-    def test_it_verifies_as_the_source_of_the_route(self, preset: str) -> None:
-        route, _created, secret = subscribe("a")
-        assert secret is not None
-        route.preset = preset
-        sample = signed_sample(route, {"test": True}, "push")
-        found = Verifier(presets()[preset], [secret]).verify(
-            sample.headers, sample.body, time.time()
-        )
-        assert found == Verified(presets()[preset])
-
-    def test_a_route_that_recognises_its_sender_gets_a_github_one(self) -> None:
-        sample = signed_sample(subscribe("a").route, {}, "test")
-        preset = detect(sample.headers)
-        assert preset is not None
-        assert preset.name == "github"
-        assert sample.headers["x-github-event"] == "test"
-
-    def test_an_open_route_gets_an_unsigned_one(self) -> None:
-        route = Route.objects.create(name="a", insecure_no_auth=True)
-        assert detect(signed_sample(route, {}, "test").headers) is None
-
-    def test_without_a_usable_secret_or_source_there_is_none(self) -> None:
-        route = Route.objects.create(name="a")
-        with pytest.raises(ValidationError, match="no secret"):
-            signed_sample(route, {}, "test")
-        route.preset = "myspace"
-        with pytest.raises(ValidationError, match="not known"):
-            signed_sample(route, {}, "test")
-        route.preset = "gitlab_signed"
-        RouteSecret.objects.create(route=route, value="whsec_not base64")
-        with pytest.raises(ValidationError, match="can't be one of"):
-            signed_sample(route, {}, "test")

@@ -1,21 +1,15 @@
 """`manage.py webhook`, as spec 001 shows it."""
 
-import json
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from agents.models import Agent
 from platforms.models import Channel
 from routes.models import Route
-from routes.presets import presets
 from routes.services import effective_secrets
-from routes.signatures import Verified, Verifier
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +68,121 @@ class TestSubscribe:
         assert not Route.objects.exists()
 
 
+class TestFlags:
+    """Those that hermes-agent's command does not have, and those that it has and we have not."""
+
+    @pytest.fixture(autouse=True)
+    def _channels(self) -> None:
+        Channel.objects.create(name="telegram", kind="telegram")
+        Channel.objects.create(name="github_comment", kind="github_comment")
+
+    def test_each_of_them_reaches_its_field(self) -> None:
+        agent = Agent.objects.create(name="reviewer")
+        call_command(
+            "webhook",
+            *("subscribe", "a", "--preset", "gitlab", "--agent", "reviewer"),
+            *("--filter", '{"field": "action", "equals": "opened"}'),
+            *("--filter", '[{"field": "draft", "not_equals": true}]'),
+            *("--conversation-key", "{project.id}!{object_attributes.iid}"),
+            *("--coalesce-key", "{project.id}", "--coalesce-window", "5"),
+            *("--no-fence", "--answer-at-once"),
+        )
+        route = Route.objects.get()
+        assert (route.preset, route.agent) == ("gitlab", agent)
+        assert route.filters == [
+            {"field": "action", "equals": "opened"},
+            {"field": "draft", "not_equals": True},
+        ]
+        assert route.conversation_key == "{project.id}!{object_attributes.iid}"
+        assert route.coalesce == {"key": "{project.id}", "window_seconds": 5}
+        assert (route.fence, route.answer_at_once) == (False, True)
+
+    def test_what_is_not_said_again_stays_and_an_empty_value_takes_it_away(self) -> None:
+        call_command(
+            "webhook",
+            *("subscribe", "a", "--filter", '{"field": "x", "exists": true}'),
+            *("--coalesce-key", "{n}", "--no-fence", "--preset", "github"),
+        )
+        call_command("webhook", "subscribe", "a", "--prompt", "new", "--coalesce-window", "9")
+        route = Route.objects.get()
+        assert route.filters == [{"field": "x", "exists": True}]
+        assert route.coalesce == {"key": "{n}", "window_seconds": 9}
+        assert (route.fence, route.preset) == (False, "github")
+        call_command(
+            "webhook",
+            *("subscribe", "a", "--filter", "", "--coalesce-key", "", "--fence", "--preset", ""),
+        )
+        route.refresh_from_db()
+        assert (route.filters, route.coalesce) == ([], {})
+        assert (route.fence, route.preset) == (True, "auto")
+
+    def test_with_one_target_the_order_of_the_flags_does_not_matter(self) -> None:
+        call_command(
+            "webhook",
+            *("subscribe", "a", "--repo", "{repository.full_name}", "--deliver", "github_comment"),
+            *("--pr-number", "{number}"),
+        )
+        route = Route.objects.get()
+        assert route.deliver == "github_comment"
+        assert route.deliver_extra == {"repo": "{repository.full_name}", "pr_number": "{number}"}
+
+    def test_with_several_each_flag_is_the_target_s_before_it(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = webhook(
+            capsys,
+            *("subscribe", "a", "--deliver", "telegram", "--deliver-chat-id", "-1"),
+            *("--thread-id", "42", "--deliver", "github_comment", "--repo", "a/b"),
+            *("--pr-number", "{number}", "--deliver", "log"),
+        )
+        route = Route.objects.get()
+        assert (route.deliver, route.deliver_extra) == (
+            "telegram",
+            {"chat_id": "-1", "thread_id": "42"},
+        )
+        assert route.fan_out == [
+            {
+                "deliver": "github_comment",
+                "deliver_extra": {"repo": "a/b", "pr_number": "{number}"},
+            },
+            {"deliver": "log", "deliver_extra": {}},
+        ]
+        assert "Deliver: telegram -1 42, github_comment a/b {number}, log" in said
+
+    @pytest.mark.parametrize(
+        ("flags", "way_out"),
+        [
+            (["--script", "veto.py"], "--filter"),
+            (["--cron-job", "nightly"], "--agent"),
+            (["--route-profile", "work"], "--agent"),
+            (["--mirror-to-session"], "ledger"),
+            (["--retry-on-script-failure"], "no scripts"),
+        ],
+    )
+    def test_what_is_not_supported_is_refused_by_name_with_the_way_out(
+        self, flags: list[str], way_out: str
+    ) -> None:
+        with pytest.raises(CommandError, match=rf"{flags[0]} is not supported: .*{way_out}"):
+            call_command("webhook", "subscribe", "a", *flags)
+        assert not Route.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("flags", "hint"),
+        [
+            (["--filter", "{"], "--filter is not JSON"),
+            (["--filter", '{"field": "a", "regex": "("}'], r"filters\[0\]"),
+            (["--coalesce-window", "5"], "coalesce: key"),
+            (["--agent", "nobody"], "no agent named"),
+            (["--preset", "myspace"], "is no source"),
+            (["--deliver", "telegram", "--deliver", "telegrm"], "telegrm"),
+        ],
+    )
+    def test_a_mistake_is_one_clear_line(self, flags: list[str], hint: str) -> None:
+        with pytest.raises(CommandError, match=hint):
+            call_command("webhook", "subscribe", "a", *flags)
+        assert not Route.objects.exists()
+
+
 class TestListAndRemove:
     def test_the_list_shows_every_route_and_no_secret(
         self, capsys: pytest.CaptureFixture[str]
@@ -82,8 +191,17 @@ class TestListAndRemove:
         Route.objects.create(name="theirs", origin=Route.Origin.FILE, enabled=False)
         said = webhook(capsys, "list")
         assert "mine (subscription)" in said
-        assert "theirs (config.yaml, disabled)" in said
+        assert "theirs (file, disabled)" in said
         assert "Mine" in said
+        assert "hidden" not in said
+
+    def test_a_route_of_a_file_is_listed_with_the_file(
+        self, capsys: pytest.CaptureFixture[str], settings: Settings, tmp_path: Path
+    ) -> None:
+        settings.HERMES_HOME = str(tmp_path)
+        (tmp_path / "webhook_subscriptions.json").write_text('{"theirs": {"secret": "hidden"}}')
+        said = webhook(capsys, "list")
+        assert "theirs (webhook_subscriptions.json)" in said
         assert "hidden" not in said
 
     def test_an_empty_list_says_how_to_fill_it(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,86 +225,3 @@ def test_while_webhooks_are_off_it_says_how_to_switch_them_on(
     with pytest.raises(CommandError, match="WEBHOOK_ENABLED=true"):
         call_command("webhook", "subscribe", "a")
     assert not Route.objects.exists()
-
-
-class Gateway(HTTPServer):
-    """Something that answers on a port as a gateway would, and keeps what came."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.status = 202
-        self.path = ""
-        self.headers: dict[str, str] = {}
-        self.body = b""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Gateway
-
-    def do_POST(self) -> None:
-        self.server.path = self.path
-        self.server.headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(self.server.status)
-        self.end_headers()
-        self.wfile.write(b'{"status": "accepted"}')
-
-    def log_message(self, *_args: Any) -> None:
-        """Keep the test's output clean."""
-
-
-@pytest.fixture
-def gateway(settings: Settings) -> Iterator[Gateway]:
-    server = Gateway()
-    settings.WEBHOOK_PORT = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-class TestTest:
-    def test_it_posts_a_signed_sample_and_prints_the_answer(
-        self, gateway: Gateway, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        webhook(capsys, "subscribe", "a", "--secret", "s")
-        assert webhook(capsys, "test", "a") == '202 {"status": "accepted"}\n'
-        assert gateway.path == "/webhooks/a"
-        assert gateway.headers["x-github-event"] == "test"
-        payload = json.loads(gateway.body)
-        assert payload["test"] is True
-        assert payload["event_type"] == "test"
-        github = presets()["github"]
-        found = Verifier(github, ["s"]).verify(gateway.headers, gateway.body, time.time())
-        assert found == Verified(github)
-
-    def test_it_signs_as_the_source_of_the_route_and_names_an_event_it_takes(
-        self, gateway: Gateway, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        webhook(capsys, "subscribe", "a", "--events", "merge_request", "--secret", "s")
-        Route.objects.update(preset="gitlab")
-        webhook(capsys, "test", "a", "--payload", '{"object_kind": "merge_request"}')
-        assert gateway.headers["x-gitlab-token"] == "s"
-        assert gateway.headers["x-gitlab-event"] == "Merge Request Hook"
-        assert json.loads(gateway.body) == {"object_kind": "merge_request"}
-
-    def test_a_refusal_is_an_error_with_the_answer(self, gateway: Gateway) -> None:
-        gateway.status = 401
-        call_command("webhook", "subscribe", "a")
-        with pytest.raises(CommandError, match="answered 401"):
-            call_command("webhook", "test", "a")
-
-    def test_no_gateway_is_an_error_that_says_so(self, gateway: Gateway) -> None:
-        gateway.server_close()
-        call_command("webhook", "subscribe", "a")
-        with pytest.raises(CommandError, match=r"Is `manage\.py gateway` running"):
-            call_command("webhook", "test", "a")
-
-    def test_an_unknown_route_and_a_bad_payload_are_errors(self) -> None:
-        with pytest.raises(CommandError, match="no route"):
-            call_command("webhook", "test", "a")
-        call_command("webhook", "subscribe", "a")
-        with pytest.raises(CommandError, match="not JSON"):
-            call_command("webhook", "test", "a", "--payload", "{")

@@ -2,29 +2,26 @@
 
 import argparse
 import json
+from dataclasses import replace
 from typing import Any
 
-import requests
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from routes.config_files import effective_settings, sync_if_changed
+from routes.config_files import effective_settings, file_of, sync_if_changed
+from routes.curl import address
+from routes.file_routes import FROM_FILE
+from routes.management.downstream import follow
+from routes.management.flags import add_flags, changes_in, targets_in
+from routes.matching import as_events, matches
 from routes.models import Route
-from routes.services import (
-    LOG,
-    TEST_EVENT,
-    Subscription,
-    normalised_name,
-    remove,
-    signed_sample,
-    subscribe,
-)
+from routes.samples import Sample, sample
+from routes.services import Subscription, normalised_name, remove, subscribe
+from routes.targets import targets_of
+from routes.trials import NotSent, post, trial_preset, trial_request, trial_samples
 
-TEST_SECONDS = 10.0
+WAIT_SECONDS = 10.0
 SHOWN_OF_PROMPT = 80
-SHOWN_OF_ANSWER = 2000
-_WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  what to replace, not to listen on
 
 
 class Command(BaseCommand):
@@ -36,15 +33,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
         add = verbs.add_parser("subscribe", aliases=["add"], help="create or change one")
-        add.add_argument("name")
-        add.add_argument("--events", default="", help="comma-separated; empty: every event")
-        add.add_argument("--prompt", default="", help="template; empty: the whole payload")
-        add.add_argument("--deliver", default=LOG, help="a channel, or a platform (default: log)")
-        add.add_argument("--deliver-chat-id", default="", help="empty: the channel's home")
-        add.add_argument("--description", default="")
-        add.add_argument("--secret", help="default: generated, or the one it has")
-        add.add_argument("--skills", default="", help="comma-separated")
-        add.add_argument("--deliver-only", action="store_true", help="skip the agent")
+        add_flags(add)
         add.set_defaults(act=self.subscribe)
 
         show = verbs.add_parser("list", aliases=["ls"], help="show all routes")
@@ -57,7 +46,14 @@ class Command(BaseCommand):
         test = verbs.add_parser("test", help="post a signed sample to the running gateway")
         test.add_argument("name")
         test.add_argument("--event", help="default: the first the route takes, else “test”")
-        test.add_argument("--payload", help="JSON; default: a short sample")
+        test.add_argument("--payload", help="JSON; default: a sample of the route's source")
+        test.add_argument(
+            "--wait",
+            type=float,
+            default=WAIT_SECONDS,
+            metavar="SECONDS",
+            help=f"how long to watch what comes of it (default: {WAIT_SECONDS:g}; 0: not at all)",
+        )
         test.set_defaults(act=self.test)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -73,16 +69,17 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from error
 
     def subscribe(self, options: argparse.Namespace) -> None:
+        route = Route.objects.filter(name=normalised_name(options.name)).first()
         done = subscribe(
             options.name,
             events=options.events.split(","),
             prompt=options.prompt,
-            deliver=options.deliver,
-            deliver_chat_id=options.deliver_chat_id,
+            targets=targets_in(options),
             description=options.description,
             secret=options.secret,
             skills=options.skills.split(","),
             deliver_only=options.deliver_only,
+            changes=changes_in(options, route),
         )
         self._say_subscribed(done)
 
@@ -92,10 +89,11 @@ class Command(BaseCommand):
             self.stdout.write("No routes yet. Add one: manage.py webhook subscribe NAME")
         for route in routes:
             state = "" if route.enabled else ", disabled"
-            self.stdout.write(f"{route.name} ({route.get_origin_display()}{state})")
+            origin = _file(route) or route.get_origin_display()
+            self.stdout.write(f"{route.name} ({origin}{state})")
             if route.description:
                 self.stdout.write(f"  {route.description}")
-            self.stdout.write(f"  URL:     {_public_url(route)}")
+            self.stdout.write(f"  URL:     {address(route)}")
             self.stdout.write(f"  Events:  {_events(route)}")
             self.stdout.write(f"  Deliver: {_deliver(route)}")
 
@@ -108,32 +106,22 @@ class Command(BaseCommand):
         route = Route.objects.filter(name=name).first()
         if route is None:
             raise CommandError(f"There is no route {name}. See: manage.py webhook list")
-        event = options.event or next(iter(route.events), TEST_EVENT)
-        sample = signed_sample(route, _payload(options.payload, event), event)
-        url = _local_url(route)
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # no proxy between this machine and itself
-                answer = session.post(
-                    url,
-                    data=sample.body,
-                    headers=dict(sample.headers),
-                    timeout=TEST_SECONDS,
-                    allow_redirects=False,
-                )
-        except requests.RequestException as error:
-            raise CommandError(
-                f"No answer from {url} ({type(error).__name__}). Is `manage.py gateway` running?"
-            ) from error
-        text = answer.text[:SHOWN_OF_ANSWER]
-        if not answer.ok:
-            raise CommandError(f"{url} answered {answer.status_code}: {text}")
-        self.stdout.write(f"{answer.status_code} {text}")
+            sample = _sample(route, options.event, options.payload)
+            posted = post(route, trial_request(route, sample))
+        except NotSent as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{posted.status} {posted.text}")
+        if posted.event is not None and options.wait > 0:
+            for line in follow(posted.event, options.wait):
+                self.stdout.write(f"  {line}")
+        if posted.status >= 400:
+            raise CommandError(f"The gateway answered {posted.status}.")
 
     def _say_subscribed(self, done: Subscription) -> None:
         route = done.route
         self.stdout.write(f"{'Created' if done.created else 'Updated'} {route.name}")
-        self.stdout.write(f"  URL:     {_public_url(route)}")
+        self.stdout.write(f"  URL:     {address(route)}")
         if done.secret is not None:
             self.stdout.write(f"  Secret:  {done.secret}")
             self.stdout.write("           Shown this once: enter it at the sender now.")
@@ -148,31 +136,32 @@ class Command(BaseCommand):
             self.stdout.write(f"  Prompt:  {route.prompt[:SHOWN_OF_PROMPT]}")
 
 
-def _public_url(route: Route) -> str:
-    return f"{settings.PUBLIC_URL}/webhooks/{route.name}"
-
-
-def _local_url(route: Route) -> str:
-    host = settings.WEBHOOK_HOST.strip()
-    host = "127.0.0.1" if host in _WILDCARDS else host
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{effective_settings().port}/webhooks/{route.name}"
-
-
 def _events(route: Route) -> str:
     return ", ".join(route.events) or "(all)"
 
 
 def _deliver(route: Route) -> str:
-    chat_id = route.deliver_extra.get("chat_id")
-    return f"{route.deliver} {chat_id}" if chat_id else route.deliver
+    return ", ".join(
+        " ".join([deliver, *map(str, extra.values())]) for deliver, extra in targets_of(route)
+    )
 
 
-def _payload(text: str | None, event: str) -> object:
-    if text is None:
-        message = "A test event from `manage.py webhook test`."
-        return {"test": True, "event_type": event, "message": message}
+def _file(route: Route) -> str:
+    """Return the file that a route stands in; empty for one of the database's own."""
+    return file_of(route.name) if route.origin == FROM_FILE else ""
+
+
+def _sample(route: Route, event: str | None, payload: str | None) -> Sample:
+    """Return the sample to send: the first that the route takes, unless something is said."""
+    found = trial_samples(route)
+    wanted = ([event] if event else route.events) or [found[0].event]
+    takes = ((as_events(name), one) for name in wanted for one in found)
+    chosen = next((one for name, one in takes if matches(name, one.event, {}, one.payload)), None)
+    if chosen is None:
+        chosen = sample(trial_preset(route).name, wanted[0])
+    if payload is None:
+        return chosen
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return replace(chosen, payload=json.loads(payload))
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"--payload is not JSON: {error}") from error
