@@ -1,11 +1,17 @@
 """What came in, and what was turned away."""
 
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from deliveries.models import Payload
+from routes.models import Route
+from routes.remedies import REMEDIES
 
 from .rows import a_refusal, an_event
 
@@ -47,6 +53,71 @@ def test_a_refusal_with_bytes_that_are_no_text_is_shown(operator: Client) -> Non
     assert operator.get(f"/admin/routes/refusal/{refusal.pk}/change/").status_code == 200
 
 
+@pytest.mark.parametrize("reason", [*REMEDIES, "something_new"])
+def test_every_reason_says_what_to_do(operator: Client, reason: str) -> None:
+    refusal = a_refusal(reason=reason)
+    shown = operator.get(f"/admin/routes/refusal/{refusal.pk}/change/").content.decode()
+    assert "What to do" in shown
+    assert '<ol class="steps"><li>' in shown
+
+
+def test_every_reason_of_a_refusal_has_its_remedy() -> None:
+    files = sorted((Path(settings.BASE_DIR) / "routes").rglob("*.py"))
+    source = "".join(file.read_text() for file in files)
+    given = set(re.findall(r'(?:Refused\(|_refuse\(request, \w+, \d{3},)\s*"([a-z_]+)"', source))
+    assert {"bad_signature", "unknown_route", "rate_limited"} <= given
+    assert given <= REMEDIES.keys()
+
+
+def test_a_bad_signature_leads_to_a_new_secret_and_to_a_test(
+    operator: Client, route: Route
+) -> None:
+    refusal = a_refusal(reason="bad_signature", route=route.name)
+    shown = operator.get(f"/admin/routes/refusal/{refusal.pk}/change/").content.decode()
+    assert f"/admin/routes/route/{route.pk}/secret/" in shown
+    assert f"/admin/routes/route/{route.pk}/test/" in shown
+
+
+def test_a_reader_is_not_led_to_what_is_not_allowed(
+    person_with: Callable[..., Client], route: Route
+) -> None:
+    refusal = a_refusal(reason="bad_signature", route=route.name)
+    reader = person_with("routes.view_refusal", "routes.view_route")
+    shown = reader.get(f"/admin/routes/refusal/{refusal.pk}/change/").content.decode()
+    assert "/secret/" not in shown
+    assert "/test/" not in shown
+
+
+def test_an_unknown_name_is_said_to_be_no_route(operator: Client) -> None:
+    refusal = a_refusal(reason="unknown_route", route="wp-login")
+    shown = operator.get(f"/admin/routes/refusal/{refusal.pk}/change/").content.decode()
+    assert "no route has this name" in shown
+
+
+def test_refusals_are_filtered_by_route_reason_and_status(operator: Client) -> None:
+    mine = a_refusal(reason="bad_signature")
+    a_refusal(route="other", reason="too_large", status=413)
+    invented = [a_refusal(route=f"x{n}", reason="unknown_route", status=404) for n in range(3)]
+
+    def listed(query: str) -> set[int]:
+        response = operator.get(f"/admin/routes/refusal/?{query}")
+        return {row.pk for row in response.context["cl"].result_list}
+
+    assert listed("route=github-pr") == {mine.pk}
+    assert listed("reason=bad_signature") == {mine.pk}
+    assert listed("status=401") == {mine.pk}
+    assert listed("route=?") == {row.pk for row in invented}
+
+
+def test_names_that_strangers_invent_are_one_line_of_the_filter(operator: Client) -> None:
+    a_refusal()
+    for number in range(30):
+        a_refusal(route=f"invented-{number}", reason="unknown_route", status=404)
+    shown = operator.get("/admin/routes/refusal/?status=401").content.decode()
+    assert "Names that no route has" in shown
+    assert "invented-7" not in shown
+
+
 @pytest.mark.parametrize("address", ["/admin/deliveries/event/", "/admin/routes/refusal/"])
 def test_they_are_read_only(operator: Client, address: str) -> None:
     rows = {"/admin/deliveries/event/": an_event, "/admin/routes/refusal/": a_refusal}
@@ -76,5 +147,5 @@ def test_their_lists_ask_the_same_few_questions_however_long_they_are(
     for _ in range(40):
         an_event()
         a_refusal()
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(11):
         operator.get(address)

@@ -9,10 +9,11 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
+from agents.models import Agent
 from platforms.models import Channel
 from routes.models import Route
 
-from .rows import a_refusal, an_event
+from .rows import a_delivery, a_refusal, an_event
 
 pytestmark = pytest.mark.django_db
 
@@ -104,6 +105,49 @@ def test_the_page_shows_the_address_the_last_events_and_the_refusals(
     assert f"/admin/deliveries/event/{event.pk}/change/" in shown
     assert f"/admin/routes/refusal/{refusal.pk}/change/" in shown
     assert "/admin/routes/refusal/?route=github-pr" in shown
+
+
+def test_the_page_sums_up_the_last_day(operator: Client, route: Route, agent: Agent) -> None:
+    for status in ("delivered", "delivered", "failed"):
+        a_delivery(agent.lane_id, status, event=an_event())
+    a_delivery(agent.lane_id, "pending", event=an_event(age=timedelta(hours=25)))
+    a_delivery(agent.lane_id, "unreachable", event=an_event(route="other"))
+    for reason in ("bad_signature", "stale_timestamp", "bad_signature"):
+        a_refusal(reason=reason)
+    a_refusal(reason="too_large", at=timezone.now() - timedelta(hours=25))
+    response = operator.get(page(route))
+    day, refused = response.context["day"], response.context["refused"]
+    assert (day.events, day.more) == (3, False)
+    assert day.deliveries == [("delivered", "delivered", 2), ("failed", "failed", 1)]
+    assert (refused.total, refused.reasons, refused.capped) == (
+        3, [("bad_signature", 2), ("stale_timestamp", 1)], False,
+    )  # fmt: skip
+    assert "×2" in response.content.decode()
+
+
+def test_a_count_of_refusals_says_when_older_ones_are_gone(
+    operator: Client, route: Route, settings: Any
+) -> None:
+    settings.REFUSALS_PER_ROUTE = 2
+    for _ in range(2):
+        a_refusal()
+    assert "2 or more" in operator.get(page(route)).content.decode()
+
+
+def test_the_page_asks_the_same_few_questions_however_much_happened(
+    operator: Client, route: Route, agent: Agent, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(40):
+        a_delivery(agent.lane_id, event=an_event())
+        a_refusal()
+    with django_assert_max_num_queries(25):
+        operator.get(page(route))
+
+
+def test_the_page_says_where_at_the_sender_address_and_secret_are_entered(
+    operator: Client, route: Route
+) -> None:
+    assert "Add webhook" in operator.get(page(route)).content.decode()
 
 
 def test_a_route_without_a_secret_says_so(operator: Client, route: Route) -> None:
