@@ -11,6 +11,7 @@ from .ladder import AGENT_LADDER, Ladder, Top
 from .outcomes import Message, Outcome
 
 if TYPE_CHECKING:
+    from .claims import Claimed
     from .models import Delivery, Lane
 
 
@@ -40,6 +41,18 @@ class Destination(Protocol):
 
     def expired(self, delivery: "Delivery") -> None:
         """Tell whoever sent it that a delivery was dropped after its 24 h; same transaction."""
+        ...
+
+
+class SlowDestination(Destination, Protocol):
+    """A place that takes minutes: it sends apart from the runner's threads.
+
+    Its ``budget`` is then how long it may go without renewing the lease.
+    """
+
+    def take_over(self, claimed: "Claimed") -> None:
+        """Send a claimed delivery and record what came of it (`results.record_singly`), both
+        later and under the claim that it came with; return at once."""
         ...
 
 

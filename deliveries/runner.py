@@ -58,13 +58,25 @@ class Deaf:
 
 
 class LaneRunner:
-    """Sends what is due, under one claim token; ``places`` is how many quick sends at a time."""
+    """Sends what is due, under one claim token; ``places`` is how many quick sends at a time.
 
-    def __init__(self, executor: Executor, places: int, ear: Ear | None = None) -> None:
+    What a `SlowDestination` takes over is out of its hands. With ``handing_over`` off it sends
+    that as well, however long it takes.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        places: int,
+        ear: Ear | None = None,
+        *,
+        handing_over: bool = True,
+    ) -> None:
         self.token: UUID = uuid4()
         self._executor = executor
         self._places = places
         self._ear = ear or Deaf()
+        self._handing_over = handing_over
         self._finished: deque[Result] = deque()
         # When each send that has no outcome written yet was started, on the monotonic clock.
         self._out: dict[int, float] = {}
@@ -93,6 +105,8 @@ class LaneRunner:
             self._finished.popleft()
             del self._out[id(result.claimed)]
         for item in claimed:
+            if self._handing_over and _taken_over(item):
+                continue
             self._out[id(item)] = time.monotonic()
             self._executor.submit(self._work, item)
         return len(claimed)
@@ -161,6 +175,15 @@ class LaneRunner:
         self._ear.nudge()
 
 
+def _taken_over(item: Claimed) -> bool:
+    """Hand a delivery to its destination, if that is one which sends apart; return whether."""
+    take_over = getattr(item.destination, "take_over", None)
+    if take_over is None or item.message is None:
+        return False
+    take_over(item)
+    return True
+
+
 _pool: ThreadPoolExecutor | None = None
 
 
@@ -199,7 +222,7 @@ def run_until_idle() -> int:
 
     For commands and tests: the same cycle as in the workers, without threads and sleep.
     """
-    runner = LaneRunner(InPlace(), settings.SENDER_THREADS)
+    runner = LaneRunner(InPlace(), settings.SENDER_THREADS, handing_over=False)
     attempts = 0
     while True:
         claimed = runner.cycle()

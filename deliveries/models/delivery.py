@@ -31,9 +31,7 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # Without constraints in the database: event and delivery are written in one transaction and
     # purged in one, lanes are never deleted, and a check per row is a fifth of what a row costs.
-    event = models.ForeignKey(
-        Event, models.CASCADE, db_constraint=False, related_name="deliveries"
-    )
+    event = models.ForeignKey(Event, models.CASCADE, db_constraint=False, related_name="deliveries")
     lane = models.ForeignKey(
         Lane, models.PROTECT, db_index=False, db_constraint=False, related_name="deliveries"
     )
