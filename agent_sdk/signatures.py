@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 MAX_TOLERANCE = 300  # seconds; the protocol allows no more
 
 
 def verify_webhook_signature(
-    secret: str,
+    secret: str | Sequence[str],
     headers: Mapping[str, str],
     body: bytes | str,
     *,
@@ -18,10 +18,11 @@ def verify_webhook_signature(
 ) -> bool:
     """Return whether a delivery is signed with the secret and its timestamp is fresh.
 
-    ``body`` is the raw body as received, before any parsing. ``headers`` may be in any case.
-    ``tolerance`` and ``now`` are in seconds, ``now`` as unix time. Anything missing or malformed
-    is False; a tolerance above 300 is a ValueError. Remember delivery ids for 24 hours
-    yourself: a delivery may come twice.
+    ``secret`` may be several, while one replaces another: any of them will do. ``body`` is the
+    raw body as received, before any parsing. ``headers`` may be in any case. ``tolerance`` and
+    ``now`` are in seconds, ``now`` as unix time. Anything missing or malformed is False; a
+    tolerance above 300 is a ValueError. Remember delivery ids for 24 hours yourself, or let
+    `WebhookDispatcher` do it: a delivery may come twice.
     """
     if tolerance > MAX_TOLERANCE:
         raise ValueError(f"The tolerance can be at most {MAX_TOLERANCE} seconds.")
@@ -38,6 +39,11 @@ def verify_webhook_signature(
         return False
     raw = body.encode() if isinstance(body, str) else body
     signed = f"{timestamp}.{delivery_id}.".encode(errors="replace") + raw
-    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
     # As bytes: compare_digest refuses text that is not ASCII.
-    return hmac.compare_digest(expected.encode(), signature.encode(errors="replace"))
+    given = signature.encode(errors="replace")
+    secrets = [secret] if isinstance(secret, str) else secret
+    return any(hmac.compare_digest(_signature(one, signed), given) for one in secrets)
+
+
+def _signature(secret: str, signed: bytes) -> bytes:
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""What a person can do to an agent: recover it, switch its connection, issue a token."""
+"""What a person can do to an agent: recover it, suspend it, issue a token."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -6,11 +6,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin.utils import quote
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -18,20 +15,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from deliveries.acts import Act
 from deliveries.selectors import waiting
 
-from .models import Agent, AgentToken, Artifact
+from .models import Agent, AgentToken
 from .selectors import live_tokens
-from .services import (
-    SwitchRefused,
-    cancel,
-    confirm_switch,
-    describe_switch,
-    issue_token,
-    propose_switch,
-    recover,
-    revoke_token,
-)
+from .services import issue_token, recover, restore, revoke_token, suspend
 
-SWITCH = "agents.switch_agent"
+SUSPEND = "agents.change_agent"
 
 
 def queue_of(agent: Agent) -> tuple[int, datetime | None]:
@@ -82,126 +70,74 @@ class Recover(Act):
         return self.done(said % told, log=log % told)
 
 
-class SwitchForm(forms.Form):
-    """The connection that is wanted; checked by `propose_switch`."""
+class SuspendForm(forms.Form):
+    """Why, in the words that the agent is told."""
 
-    mode = forms.ChoiceField(
-        label=gettext_lazy("Connection mode"), choices=Agent.Mode, widget=forms.RadioSelect
-    )
-    url = forms.CharField(
-        label=gettext_lazy("Webhook URL"),
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
         required=False,
-        max_length=2048,
-        widget=forms.URLInput(attrs={"placeholder": "https://agent.example/hashee/webhook"}),
-        help_text=gettext_lazy(
-            "Only for the webhook mode. Every message is posted there; it must answer within ten "
-            "seconds."
-        ),
-    )
-    secret = forms.CharField(
-        label=gettext_lazy("Secret"),
-        required=False,
-        max_length=512,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=gettext_lazy(
-            "Only for the webhook mode: signs every delivery, at least 32 random bytes. Leave it "
-            "empty to have one generated and shown once."
-        ),
+        max_length=500,
+        help_text=gettext_lazy("The agent is told, where its connection carries it."),
     )
 
 
-class Switch(Act):
-    """First step of a switch: propose it. Nothing changes but the form that it opens."""
+class Suspend(Act):
+    """Take an agent out of service."""
 
-    slug = "switch"
-    label = gettext_lazy("Switch connection mode")
-    permission = SWITCH
-    template = "admin/agents/agent/switch.html"
-    form_class = SwitchForm
-
-    def initial(self) -> dict[str, Any]:
-        """Start with the mode the agent is not in."""
-        other = {Agent.Mode.WEBSOCKET: Agent.Mode.WEBHOOK, Agent.Mode.WEBHOOK: Agent.Mode.WEBSOCKET}
-        return {"mode": other.get(self.row.connection_mode, Agent.Mode.WEBHOOK)}
-
-    def perform(self, form: Any) -> HttpResponse | None:
-        """Open the form on which it is decided."""
-        wanted = form.cleaned_data
-        try:
-            artifact = propose_switch(
-                self.row, wanted["mode"], url=wanted["url"], secret=wanted["secret"]
-            )
-        except ValidationError as error:
-            form.add_error(None, error)
-            return None
-        self.log(_("Proposed to switch to %(mode)s.") % {"mode": Agent.Mode(wanted["mode"]).label})
-        return HttpResponseRedirect(
-            reverse("admin:agents_artifact_decide", args=[quote(artifact.pk)])
-        )
-
-
-class Decide(Act):
-    """Second step: confirm what is proposed, or cancel it."""
-
-    slug = "decide"
-    label = gettext_lazy("Switch connection mode")
-    permission = SWITCH
-    template = "admin/agents/artifact/decide.html"
-
-    @property
-    def agent(self) -> Agent:
-        """Return the agent the form is about."""
-        agent: Agent = self.row.agent
-        return agent
+    slug = "suspend"
+    label = gettext_lazy("Suspend")
+    permission = SUSPEND
+    template = "admin/agents/agent/suspend.html"
+    form_class = SuspendForm
 
     def offered(self) -> bool:
-        """Offer it until it was decided or has expired."""
-        artifact: Artifact = self.row
-        return artifact.state == Artifact.State.OPEN and artifact.expires_at > timezone.now()
+        """Offer it while the agent is in service."""
+        return self.row.suspended_at is None
 
     def context(self) -> dict[str, Any]:
-        """Explain: now, then, and what follows from it."""
-        return {
-            "agent": self.agent,
-            "open": self.offered(),
-            "change": describe_switch(self.row),
-            "generates": self.row.proposal.get("secret") == "generated",
-        }
+        """Explain: how many wait already."""
+        count, drops_at = queue_of(self.row)
+        return {"offered": self.offered(), "count": count, "drops_at": drops_at}
 
     def perform(self, form: Any) -> HttpResponse:
-        """Confirm or cancel, as the button says."""
-        try:
-            if self.request.POST.get("decision") != "confirm":
-                cancel(self.row)
-                return self.done(
-                    _("Cancelled. Nothing was changed."), log=_("Cancelled the proposed switch.")
-                )
-            secret = confirm_switch(self.row, by=self.request.user)
-        except SwitchRefused as refusal:
-            return self.done(str(refusal), level=messages.ERROR)
-        mode = Agent.Mode(self.row.proposal["mode"]).label
-        self.log(_("Switched to %(mode)s.") % {"mode": mode})
-        if secret is None:
+        """Suspend it; someone may have been quicker."""
+        by, reason = self.request.user.get_username(), form.cleaned_data["reason"]
+        if not suspend(self.row, by=by, reason=reason):
             return self.done(
-                _("%(name)s is switched to %(mode)s.") % {"name": self.agent, "mode": mode}
+                _("%(name)s is suspended already.") % {"name": self.row}, level=messages.WARNING
             )
-        return self.shown_once(
-            secret,
-            title=_("Secret of %(name)s") % {"name": self.agent},
-            what=_(
-                "%(name)s is switched to %(mode)s. From now on every delivery to it is signed "
-                "with this secret; give it to the agent."
-            )
-            % {"name": self.agent, "mode": mode},
+        return self.done(
+            _("%(name)s is suspended. It is sent nothing until it is restored.")
+            % {"name": self.row},
+            log=_("Suspended.") if not reason else _("Suspended: %(why)s") % {"why": reason},
         )
 
-    def log(self, sentence: str) -> None:
-        """Remember it in the agent's History, where a person looks for it."""
-        self.model_admin.log_change(self.request, self.agent, sentence)
 
-    def row_url(self) -> str:
-        """Return the address of the agent's page: that is where it goes on."""
-        return reverse("admin:agents_agent_change", args=[quote(self.agent.pk)])
+class Restore(Act):
+    """Put a suspended agent back in service."""
+
+    slug = "restore"
+    label = gettext_lazy("Restore")
+    permission = SUSPEND
+    template = "admin/agents/agent/restore.html"
+
+    def offered(self) -> bool:
+        """Offer it while the agent is suspended."""
+        return self.row.suspended_at is not None
+
+    def context(self) -> dict[str, Any]:
+        """Explain: how many wait, when the oldest would be dropped."""
+        count, drops_at = queue_of(self.row)
+        return {"offered": self.offered(), "count": count, "drops_at": drops_at}
+
+    def perform(self, form: Any) -> HttpResponse:
+        """Restore it; someone may have been quicker."""
+        if not restore(self.row, by=self.request.user.get_username()):
+            return self.done(
+                _("%(name)s is not suspended; nothing was changed.") % {"name": self.row},
+                level=messages.WARNING,
+            )
+        return self.done(_("%(name)s is back in service.") % {"name": self.row}, log=_("Restored."))
 
 
 def tokens_of(agent: Agent) -> QuerySet[AgentToken]:

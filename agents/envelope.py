@@ -1,4 +1,4 @@
-"""hashee-envelope-v1: one message as base64 of JSON, the same text however often it is sent."""
+"""hashee-envelope-v1: one message as base64 of JSON (docs/protocol.md)."""
 
 import base64
 from datetime import UTC, datetime
@@ -7,16 +7,27 @@ import orjson
 
 from deliveries.outcomes import Message
 
-# In the clear; the signature around it keeps it whole (docs/protocol.md).
+from .models import Agent
+from .sealing import seal
+
+# In the clear; the signature around it keeps it whole. Sealed ones are v1.1.
 VERSION = "v1.0"
 
 
-def encode(message: Message) -> str:
-    """Return the envelope of a message, in standard base64 with padding.
+def content_for(message: Message, agent: Agent) -> bytes:
+    """Return the envelope of a message as JSON: sealed if the agent has given a public key.
 
-    The fields keep this order, and the payload the order in which it was stored, so that every
-    attempt carries the same bytes. ``id`` is that of the event: two deliveries of one event are
-    one message.
+    Raises ValidationError if that key is malformed, VaultKeyError if ours can't be read.
+    """
+    clear = content(message)
+    return seal(clear, agent.pk, agent.public_key) if agent.public_key else clear
+
+
+def content(message: Message) -> bytes:
+    """Return the envelope of a message in the clear, as JSON; the same bytes each time.
+
+    The fields keep this order, and the payload the order in which it was stored. ``id`` is that
+    of the event: two deliveries of one event are one message.
     """
     fields = {
         "version": VERSION,
@@ -27,7 +38,12 @@ def encode(message: Message) -> str:
         "created_at": iso_milliseconds(message.created_at),
         "payload": message.payload,
     }
-    return base64.b64encode(orjson.dumps(fields)).decode()
+    return orjson.dumps(fields)
+
+
+def encode(message: Message) -> str:
+    """Return the envelope of a message in the clear, in standard base64 with padding."""
+    return base64.b64encode(content(message)).decode()
 
 
 def conversation_id(message: Message) -> str | None:

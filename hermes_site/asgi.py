@@ -1,4 +1,4 @@
-"""The one ASGI application: the receive path on a lean adapter, everything else on Django.
+"""The one ASGI application: the receive path on a lean adapter, sockets, the rest on Django.
 
 Django's own ASGI handler with its middleware costs several times what a request to the receive
 path may cost (facts/performance.md A2), and does nothing that path needs. So ``/webhooks/`` and
@@ -20,6 +20,8 @@ django_application = get_asgi_application()
 
 from django.conf import settings
 
+from agents.sockets import application as sockets
+from agents.sockets import waiting_room
 from routes.inbound import Answer, Inbound, ReadFailed, TooLarge
 from routes.views import HealthView, WebhookView
 
@@ -76,6 +78,8 @@ class Body:
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request."""
+    if scope["type"] == "websocket":
+        return await sockets.serve(scope, receive, send)
     if scope["type"] != "http":
         return await django_application(scope, receive, send)  # type: ignore[arg-type]
     path: str = scope["path"]  # ASGI has decoded it already
@@ -83,6 +87,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         return await _answer(await WebhookView.handle(_inbound(scope, receive)), send)
     if path == "/health":
         return await _answer(HealthView.handle(scope["method"]), send)
+    if waiting_room.is_for(scope):
+        try:
+            receive = await waiting_room.wait(scope, receive)
+        except waiting_room.Gone:
+            return None
     return await _through_django(scope, receive, send)
 
 

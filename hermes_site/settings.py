@@ -39,6 +39,7 @@ OUTBOUND_ALLOW_PRIVATE = env.bool("OUTBOUND_ALLOW_PRIVATE", default=False)
 CHANNEL_API_BASES = env.dict("CHANNEL_API_BASES", default={})
 RUNNERS = env.int("RUNNERS", default=1)  # lane runners, each a django-q2 worker of its own
 SENDER_THREADS = env.int("SENDER_THREADS", default=32)  # sends in flight per runner
+MODEL_THREADS = env.int("MODEL_THREADS", default=64)  # calls of chat endpoints per worker
 
 # -- Retention ----------------------------------------------------------------------------
 LEDGER_DAYS = env.int("LEDGER_DAYS", default=30)
@@ -154,6 +155,18 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON"
         ),
     }
+# Joins several machines; one alone needs none.
+REDIS_URL = env.str("REDIS_URL", default="")
+# How a process tells the sockets of an agent that something has changed: a hint, since they look
+# at their rows anyway.
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "hermes"},
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
 # Transactions of the receive path side by side; SQLite has one writer.
 INTAKE_WRITERS = 1 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3" else 2
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

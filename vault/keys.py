@@ -72,7 +72,7 @@ def read_vault_keys(folder: Path) -> tuple[str, ...]:
             f"{path} is missing. {FROM_BACKUP} On a first start, run `manage.py migrate`, "
             "which makes it."
         )
-    return parse_vault_keys(_read(path).splitlines(), source=str(path))
+    return parse_vault_keys(read_key_file(path), source=str(path))
 
 
 def write_vault_keys(folder: Path, keys: Iterable[str]) -> None:
@@ -80,8 +80,29 @@ def write_vault_keys(folder: Path, keys: Iterable[str]) -> None:
 
     A crash leaves either the old file or the new one. Raises VaultKeyError when that fails.
     """
-    with _explained(folder / VAULT_KEY_FILE, "written"):
-        _replace(folder / VAULT_KEY_FILE, "\n".join(keys))
+    replace_key_file(folder / VAULT_KEY_FILE, keys)
+
+
+def create_key_file(path: Path, make: Callable[[], str]) -> None:
+    """Make a key file of one key, and its folder; leave a file that is there alone.
+
+    Processes that start at once agree on one. Raises VaultKeyError when it can't be written.
+    """
+    _create(path, make)
+
+
+def read_key_file(path: Path) -> list[str]:
+    """Return the lines of a key file, closed to others; raise VaultKeyError if it can't be read."""
+    return _read(path).splitlines()
+
+
+def replace_key_file(path: Path, lines: Iterable[str]) -> None:
+    """Replace a key file whole; hold `locked` of its folder meanwhile.
+
+    A crash leaves either the old file or the new one. Raises VaultKeyError when that fails.
+    """
+    with _explained(path, "written"):
+        _replace(path, "\n".join(lines))
 
 
 def parse_vault_keys(lines: Iterable[str], source: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What goes in and out of the agents' REST API, in the words of spec 002."""
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -10,6 +10,8 @@ from agents.models import Agent
 from deliveries.models import Delivery
 
 FinalStatus = Literal["delivered", "failed", "unreachable"]
+# By which statuses the log can be filtered: a final one, or none yet.
+LOGGED = [*get_args(FinalStatus), "pending"]
 # What `agents.services.check_payload` takes.
 TEXT_MESSAGE = {
     "type": "object",
@@ -30,7 +32,7 @@ class DeliveryLogSerializer(serializers.ModelSerializer[Delivery]):
     """One line of the delivery log, exactly the fields of spec 002.
 
     ``final_status`` is null while the delivery is pending; ``error_class`` is then that of the
-    last attempt, if one failed.
+    last attempt, if one failed. What was skipped is not in the log.
     """
 
     delivery_id = serializers.UUIDField(source="id", read_only=True)
@@ -65,10 +67,18 @@ class DeliveryLogSerializer(serializers.ModelSerializer[Delivery]):
 
 
 class PageSerializer(serializers.Serializer[Any]):
-    """Which part of the delivery log: ``cursor`` is the X-Next-Cursor of the page before."""
+    """Which part of the delivery log: ``cursor`` is the X-Next-Cursor of the page before.
+
+    The rest filters; ``since`` is inclusive and ``until`` is not.
+    """
 
     limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
     cursor = serializers.UUIDField(required=False)
+    status = serializers.ChoiceField(choices=LOGGED, required=False)
+    event_type = serializers.CharField(required=False, max_length=200)
+    error_class = serializers.CharField(required=False, max_length=40)
+    since = serializers.DateTimeField(required=False)
+    until = serializers.DateTimeField(required=False)
 
 
 class RecoveredSerializer(serializers.Serializer[Any]):
@@ -79,10 +89,12 @@ class RecoveredSerializer(serializers.Serializer[Any]):
 
 
 class NewMessageSerializer(serializers.Serializer[Any]):
-    """What an agent says, and in which conversation."""
+    """What an agent says, in which conversation, and to which message: one of the agent's
+    deliveries, by its own id or by that in its envelope; not given, the latest it got."""
 
     conversation_id = serializers.UUIDField()
     payload = PayloadField()
+    in_reply_to = serializers.UUIDField(required=False, allow_null=True)
 
 
 class TakenMessageSerializer(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """The agents' REST API (spec 002): recover, delivery log, messages."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError as InvalidValue
@@ -11,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents.models import Agent
-from agents.selectors import delivery_log
+from agents.selectors import LogFilter, delivery_log
 from agents.services import UnknownConversation, post_message, recover
 
 from .authentication import AgentTokenAuthentication
@@ -66,7 +67,7 @@ class RecoverView(AgentView):
 
 
 class DeliveryLogView(AgentView):
-    """``GET /agents/<id>/delivery-logs?limit=50&cursor=…``."""
+    """``GET /agents/<id>/delivery-logs?limit=50&cursor=…&status=failed…``."""
 
     @extend_schema(
         operation_id="delivery_logs",
@@ -84,11 +85,16 @@ class DeliveryLogView(AgentView):
         page.is_valid(raise_exception=True)
         limit: int = page.validated_data["limit"]
         agent = self.agent()
-        rows = list(delivery_log(agent, before=page.validated_data.get("cursor"))[: limit + 1])
+        rows = list(delivery_log(agent, _wanted(page.validated_data))[: limit + 1])
         shown = rows[:limit]
         headers = {"X-Next-Cursor": str(shown[-1].pk)} if len(rows) > limit else {}
         lines = DeliveryLogSerializer(shown, many=True, context={"agent_id": agent.pk})
         return Response(lines.data, headers=headers)
+
+
+def _wanted(page: Mapping[str, Any]) -> LogFilter:
+    filters = {name: value for name, value in page.items() if name not in ("limit", "cursor")}
+    return LogFilter(before=page.get("cursor"), **filters)
 
 
 class MessagesView(AgentView):
@@ -111,7 +117,12 @@ class MessagesView(AgentView):
         message.is_valid(raise_exception=True)
         fields: dict[str, Any] = message.validated_data
         try:
-            event = post_message(self.agent(), fields["conversation_id"], fields["payload"])
+            event = post_message(
+                self.agent(),
+                fields["conversation_id"],
+                fields["payload"],
+                in_reply_to=fields.get("in_reply_to"),
+            )
         except UnknownConversation as error:
             raise NotFound(str(error)) from None
         except InvalidValue as error:

@@ -1,16 +1,22 @@
 """The webhook mode: one signed POST per attempt, and what its answer means (spec 002)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from agents import wire
-from agents.models import Agent
+from agents.event_types import WEBHOOK_EVENTS
+from agents.models import Agent, AgentSecret
 from agents.services.messages import check_payload
+from agents.storage import StorageFailed
+from deliveries.destinations import Destination
 from deliveries.outbound import OutboundError, Policy, Reply, request
 from deliveries.outcomes import Message, Outcome
 from deliveries.retry_after import asked_wait
@@ -18,22 +24,11 @@ from vault.redaction import redact, redact_headers
 
 from .destination import AgentDestination
 
-# Spec 002, event types (webhook subset); everything else needs a websocket.
-WEBHOOK_EVENTS = frozenset(
-    {
-        "message.new",
-        "relation.established",
-        "relation.revoked",
-        "relation.suspended",
-        "relation.restored",
-        "artifact_response",
-        "agent.capability_changed",
-    }
-)
-
 # How much of a request's body and of a response an attempt keeps, in bytes.
 KEPT_REQUEST = 4096
 KEPT_RESPONSE = 4096
+# How far a timestamp may be off before a receiver refuses it (spec 002, HMAC).
+TOLERANCE = 300  # seconds
 
 
 class WebhookDestination(AgentDestination):
@@ -46,13 +41,13 @@ class WebhookDestination(AgentDestination):
     def send(self, message: Message) -> Outcome:
         """Post one delivery once and judge the answer.
 
-        1. What a webhook does not carry, and what it cannot, ends here.
-        2. The body is the same as in every attempt; timestamp and signature are new.
+        1. What a webhook does not carry ends here.
+        2. The body is the one of `agents.wire.body_for`; timestamp and signature are new.
         3. The answer's status decides; its ``payload``, if any, is the agent's reply.
         """
         if message.event_type not in WEBHOOK_EVENTS:
             return Outcome.failed(
-                "skipped",
+                "not_for_webhook",
                 _("Events of type %(type)s reach an agent by WebSocket only.")
                 % {"type": message.event_type},
             )
@@ -62,12 +57,11 @@ class WebhookDestination(AgentDestination):
                 "no_secret", _("The agent has no secret to sign with; switch its connection anew.")
             )
         try:
-            body = wire.body(message)
-        except wire.BodyTooLarge as error:
-            return Outcome.failed(
-                "too_large",
-                _("The message makes a body of %(size)d bytes; a webhook carries %(limit)d.")
-                % {"size": error.size, "limit": wire.BODY_LIMIT},
+            body = wire.body_for(message, self.agent)
+        except StorageFailed as error:
+            return Outcome.retry(
+                "storage",
+                _("The message is above 1 MB, and the storage %(fault)s.") % {"fault": error},
             )
         headers = wire.headers(
             secret=self.secrets[0],
@@ -93,6 +87,14 @@ class WebhookDestination(AgentDestination):
         return judge(reply, response=_excerpt(reply, hidden), **sent)
 
 
+def load(agents: Sequence[Agent]) -> Mapping[int, Destination]:
+    """Return agents in webhook mode as destinations by lane id, with one query."""
+    secrets: dict[UUID, list[str]] = {agent.pk: [] for agent in agents}
+    for secret in AgentSecret.objects.live().filter(agent__in=agents):
+        secrets[secret.agent_id].append(secret.value)
+    return {agent.lane_id: WebhookDestination(agent, secrets[agent.pk]) for agent in agents}
+
+
 def judge(reply: Reply, **facts: Any) -> Outcome:
     """Return what a status means: the table of spec 002, retry strategy.
 
@@ -110,9 +112,7 @@ def judge(reply: Reply, **facts: Any) -> Outcome:
             **facts,
         )
     if 400 <= status < 500:
-        return Outcome.failed(
-            "client_error", _("The agent refused with %(status)d.") % said, **facts
-        )
+        return Outcome.failed("client_error", _refusal(reply), **facts)
     if 300 <= status < 400:
         return Outcome.failed(
             "redirect",
@@ -143,6 +143,28 @@ def _acknowledged(reply: Reply, **facts: Any) -> Outcome:
         note = _("The answer was not used: %(why)s") % {"why": " ".join(error.messages)}
         return Outcome.delivered(error=note, **facts)
     return Outcome.delivered(answer=answer, **facts)
+
+
+def _refusal(reply: Reply) -> str:
+    """Return why a 4xx may have come: the usual reason first, where one can be seen."""
+    said = _("The agent refused with %(status)d.") % {"status": reply.status}
+    skew = _skew(reply)
+    if reply.status not in (400, 401, 403) or abs(skew) <= TOLERANCE:
+        return said
+    wrong = _(
+        "Its clock is %(seconds)d seconds from ours; a signature is refused beyond %(most)d."
+    ) % {"seconds": abs(skew), "most": TOLERANCE}
+    return f"{said} {wrong}"
+
+
+def _skew(reply: Reply) -> float:
+    """Return how far the receiver's clock is ahead of ours, in seconds; 0 if it does not say."""
+    try:
+        told = parsedate_to_datetime(reply.headers.get("Date", ""))
+        # Written with "-0000" it is UTC, too, and comes without a zone.
+        return told.replace(tzinfo=told.tzinfo or UTC).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _unanswered(error: OutboundError, **facts: Any) -> Outcome:

@@ -1,4 +1,4 @@
-"""Stand-ins for GitHub's and Telegram's servers: they say yes, and print what they are told."""
+"""Stand-ins for GitHub's, Telegram's and Slack's servers: they say yes, and print what they get."""
 
 import itertools
 import json
@@ -11,13 +11,15 @@ COMMENTS = re.compile(r"/github/repos/(?P<repo>[^/]+/[^/]+)/issues/(?P<number>\d
 REPOSITORY = re.compile(r"/github/repos/(?P<repo>[^/]+/[^/]+)")
 BOT = re.compile(r"/telegram/bot[^/]+/(?P<method>\w+)")
 
+SLACK = re.compile(r"/slack/(?P<method>[\w.]+)")
+
 BOT_USER = {"id": 700000001, "is_bot": True, "first_name": "Demo", "username": "hermes_demo_bot"}
 
 _numbers = itertools.count(1)
 
 
 class Platforms(BaseHTTPRequestHandler):
-    """GitHub under ``/github``, Telegram under ``/telegram``."""
+    """GitHub under ``/github``, Telegram under ``/telegram``, Slack under ``/slack``."""
 
     protocol_version = "HTTP/1.1"
 
@@ -44,6 +46,8 @@ class Platforms(BaseHTTPRequestHandler):
             self._json(201, {"id": number, "html_url": f"{address}#issuecomment-{number}"})
         elif match := BOT.fullmatch(path):
             self._json(200, {"ok": True, "result": _telegram(match["method"], body)})
+        elif match := SLACK.fullmatch(path):
+            self._json(200, {"ok": True, **_slack(match["method"], body)})
         else:
             self._json(404, {"message": "Not Found"})
 
@@ -75,6 +79,14 @@ def _telegram(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
     text = str(parameters.get("text", ""))
     _tell("telegram", f"message to chat {parameters.get('chat_id')}", text)
     return {"message_id": next(_numbers), "date": 0, "chat": chat, "text": text}
+
+
+def _slack(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if method == "auth.test":
+        return {"team": "Acme", "team_id": "T0ACME001", "user": "hermes", "bot_id": "B0HERMES"}
+    channel = str(parameters.get("channel", ""))
+    _tell("slack", f"message to {channel}", str(parameters.get("markdown_text", "")))
+    return {"channel": channel, "ts": f"1772453111.{next(_numbers):06}"}
 
 
 def _tell(platform: str, what: str, text: str) -> None:

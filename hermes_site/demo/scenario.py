@@ -3,9 +3,10 @@
 import hashlib
 import hmac
 import secrets
+import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import requests
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
+from agent_sdk.dispatcher import AGENT_ID, GATEWAY, SECRET, TOKEN
 from agents.models import Agent
 from agents.services import confirm_switch, issue_token, propose_switch
 from platforms.models import Channel
 from platforms.services import save_config
+from routes.chats import chats
 from routes.models import Route
+from routes.presets import presets
+from routes.samples import sample, signed_request
 from vault.services import generate_secret, rotate
-
-from . import agent as demo_agent
 
 PAYLOADS = Path(__file__).parent / "payloads"
 ADMIN_NAME = "admin"
@@ -31,6 +34,7 @@ CHAT_ID = "-1001234567890"
 # Of the forms that the senders accept, and of no account.
 TELEGRAM_TOKEN = "700000001:" + "demo" * 9
 GITHUB_TOKEN = "demo-token"  # noqa: S105
+SLACK_TOKEN = "xoxb-700000001-" + "demo" * 6
 
 ROUTES: Mapping[str, Mapping[str, Any]] = {
     "github-pr": {
@@ -69,6 +73,10 @@ ROUTES: Mapping[str, Mapping[str, Any]] = {
         "deliver": "telegram",
         "deliver_only": True,
     },
+    "talk": {
+        "description": "Lets people talk to the agent in Slack",
+        **chats()["slack"].fields,
+    },
 }
 
 
@@ -102,6 +110,7 @@ def set_up(agent_port: int, platforms_port: int) -> Setup:
         {"bot_token": TELEGRAM_TOKEN, "api_base": f"{base}/telegram"},
         {"chat_id": CHAT_ID},
     )
+    _channel("slack", {"bot_token": SLACK_TOKEN, "api_base": f"{base}/slack"}, {})
     _channel("github_comment", {"token": GITHUB_TOKEN, "api_base": f"{base}/github"}, {})
     return Setup(
         password=_renew_login(),
@@ -134,6 +143,16 @@ def merge_request(secret: str) -> Post:
         "X-Gitlab-Token": secret,
     }
     return Post("gitlab-mr", headers, _payload("gitlab_merge_request.json"), event_id)
+
+
+def question(secret: str) -> Post:
+    """Return what Slack posts when somebody writes to the bot."""
+    given = sample("slack", "message")
+    event_id = f"Ev{uuid.uuid4().hex[:10].upper()}"
+    given = replace(given, payload={**given.payload, "event_id": event_id})
+    url = f"{settings.PUBLIC_URL}/webhooks/talk"
+    request = signed_request(presets()["slack"], secret, given, url, time.time())
+    return Post("talk", request.headers, request.body, event_id)
 
 
 def post(request: Post) -> tuple[int, Mapping[str, Any]]:
@@ -174,10 +193,10 @@ def _connect(agent: Agent, port: int) -> dict[str, str]:
     if secret is None:
         raise RuntimeError("a switch without a secret did not generate one")
     return {
-        demo_agent.GATEWAY: f"http://127.0.0.1:{settings.WEBHOOK_PORT}",
-        demo_agent.AGENT_ID: str(agent.pk),
-        demo_agent.TOKEN: issue_token(agent),
-        demo_agent.SECRET: secret,
+        GATEWAY: f"http://127.0.0.1:{settings.WEBHOOK_PORT}",
+        AGENT_ID: str(agent.pk),
+        TOKEN: issue_token(agent),
+        SECRET: secret,
     }
 
 
@@ -190,7 +209,7 @@ def _route(name: str, fields: Mapping[str, Any], agent: Agent) -> str:
     """Create or renew a route with a new secret, and return that."""
     asked = None if fields.get("deliver_only") else agent
     route, _created = Route.objects.update_or_create(
-        name=name, defaults={**fields, "preset": "auto", "agent": asked}
+        name=name, defaults={"preset": "auto", **fields, "agent": asked}
     )
     return rotate(route.secrets, generate_secret(), timedelta(0)).value
 

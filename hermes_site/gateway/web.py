@@ -26,7 +26,7 @@ def main() -> None:
         interface=Interfaces.ASGINL,
         loop=Loops.uvloop,
         http=HTTPModes.http1,
-        websockets=False,
+        websockets=True,
         workers=1,
         log_level=LogLevels.warning,
     ).serve()

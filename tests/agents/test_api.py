@@ -172,6 +172,14 @@ def test_final_status_is_null_until_it_is_final(api: Api, status: str, final: st
     assert (line["final_status"], line["error_class"]) == (final, "timeout")
 
 
+def test_what_was_skipped_is_not_in_the_delivery_log(api: Api) -> None:
+    skipped, sent = deliver(api.agent), deliver(api.agent)
+    Delivery.objects.filter(pk=skipped.pk).update(status="skipped", error_class="superseded")
+    assert [line["delivery_id"] for line in api.call("get", "delivery-logs").json()] == [
+        str(sent.pk)
+    ]
+
+
 def test_the_delivery_log_is_newest_first_and_leads_through_its_pages(api: Api) -> None:
     made = [str(deliver(api.agent).pk) for _number in range(5)]
     deliver(make_agent("other"))
@@ -217,6 +225,25 @@ def test_a_message_is_taken_and_its_event_named(api: Api, conversation: Conversa
     assert response.status_code == 202
     event = Event.objects.get(pk=response.json()["event_id"])
     assert (event.source, event.deliveries.count()) == ("agent", 1)
+
+
+def test_a_message_may_say_which_delivery_it_answers(api: Api, conversation: Conversation) -> None:
+    asked = deliver(api.agent, conversation)
+    deliver(api.agent, conversation)
+    body = {"conversation_id": str(conversation.pk), "payload": HELLO}
+    assert api.call("post", "messages", body | {"in_reply_to": str(asked.pk)}).status_code == 202
+    assert Event.objects.get(source="agent").trace == asked.event.trace
+
+
+@pytest.mark.parametrize("unknown", [str(uuid4()), "x", 7])
+def test_an_answer_to_what_was_never_sent_there_is_a_400_and_not_kept(
+    api: Api, conversation: Conversation, unknown: Any
+) -> None:
+    body = {"conversation_id": str(conversation.pk), "payload": HELLO, "in_reply_to": unknown}
+    response = api.call("post", "messages", body)
+    assert response.status_code == 400
+    assert "in_reply_to" in response.json()
+    assert not Event.objects.exists()
 
 
 @pytest.mark.parametrize(

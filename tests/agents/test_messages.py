@@ -2,11 +2,14 @@
 
 import json
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from agents.connections import load
 from agents.models import Agent, Conversation
@@ -22,6 +25,12 @@ HELLO = {"type": "text", "text": "你好"}
 
 def body_of(row: Event | Delivery) -> Any:
     return json.loads(bytes(Payload.objects.get(pk=row.pk).body))
+
+
+def sent(delivery: Delivery) -> Delivery:
+    """Let a delivery have been tried."""
+    Delivery.objects.filter(pk=delivery.pk).update(attempt_count=1)
+    return delivery
 
 
 def test_a_message_goes_to_the_conversations_place(
@@ -51,10 +60,38 @@ def test_a_message_carries_on_the_trace_it_is_given(
 def test_a_message_without_a_trace_joins_what_the_agent_got_last_in_there(
     agent: Agent, conversation: Conversation, channel: Channel
 ) -> None:
-    deliver(agent, conversation)
-    latest = deliver(agent, conversation).event.trace
-    deliver(agent, make_conversation(agent, channel, "acme/site#8"))
+    sent(deliver(agent, conversation))
+    latest = sent(deliver(agent, conversation)).event.trace
+    sent(deliver(agent, make_conversation(agent, channel, "acme/site#8")))
     assert post_message(agent, conversation.pk, HELLO).trace == latest
+
+
+def test_what_the_agent_was_not_sent_yet_it_does_not_answer(
+    agent: Agent, conversation: Conversation
+) -> None:
+    asked = sent(deliver(agent, conversation)).event.trace
+    deliver(agent, conversation)
+    assert post_message(agent, conversation.pk, HELLO).trace == asked
+
+
+@pytest.mark.parametrize("named", ["pk", "event_id"])
+def test_an_answer_may_name_the_delivery_or_the_event_it_is_for(
+    agent: Agent, conversation: Conversation, named: str
+) -> None:
+    asked = sent(deliver(agent, conversation))
+    sent(deliver(agent, conversation))
+    answer = post_message(agent, conversation.pk, HELLO, in_reply_to=getattr(asked, named))
+    assert answer.trace == asked.event.trace
+
+
+def test_an_answer_to_a_message_of_another_conversation_is_a_field_error(
+    agent: Agent, conversation: Conversation, channel: Channel
+) -> None:
+    elsewhere = sent(deliver(agent, make_conversation(agent, channel, "acme/site#8")))
+    with pytest.raises(ValidationError) as caught:
+        post_message(agent, conversation.pk, HELLO, in_reply_to=elsewhere.pk)
+    assert list(caught.value.message_dict) == ["in_reply_to"]
+    assert not Event.objects.filter(source="agent").exists()
 
 
 def test_a_conversation_of_one_event_finds_it_however_long_ago(
@@ -226,13 +263,24 @@ def test_what_expires_together_is_told_once_per_conversation(
     assert notices.count() == 2
 
 
-def test_a_later_expiry_is_told_anew(agent: Agent, conversation: Conversation) -> None:
+@pytest.mark.parametrize(("minutes", "told"), [(50, 1), (70, 2)])
+def test_an_expiry_more_than_an_hour_later_is_told_anew(
+    agent: Agent, conversation: Conversation, minutes: int, told: int
+) -> None:
     expire(deliver(agent, conversation))
     Delivery.objects.filter(event_type="delivery.expired").update(
         status="delivered", pending_lane=None
     )
+    with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+        expire(deliver(agent, conversation))
+    assert Event.objects.filter(type="delivery.expired").count() == told
+
+
+def test_no_second_notice_is_made_while_one_waits(agent: Agent, conversation: Conversation) -> None:
     expire(deliver(agent, conversation))
-    assert Event.objects.filter(type="delivery.expired").count() == 2
+    with time_machine.travel(timezone.now() + timedelta(hours=3)):
+        expire(deliver(agent, conversation))
+    assert Event.objects.filter(type="delivery.expired").count() == 1
 
 
 def test_an_expiry_without_a_place_to_tell_is_logged(

@@ -11,7 +11,7 @@ from django.db import connection
 
 from agents.models import Agent, AgentSecret, Artifact
 from agents.services import (
-    SwitchRefused,
+    DecisionRefused,
     cancel,
     confirm_switch,
     describe_switch,
@@ -95,7 +95,7 @@ def test_confirming_twice_switches_once(offline: Agent) -> None:
     artifact = propose_switch(offline, "webhook", NEW_URL)
     same = Artifact.objects.get(pk=artifact.pk)
     secret = confirm_switch(artifact, "ann")
-    with pytest.raises(SwitchRefused, match="confirmed already"):
+    with pytest.raises(DecisionRefused, match="confirmed already"):
         confirm_switch(same, "bob")
     assert live_secrets(offline) == [secret]
 
@@ -105,7 +105,7 @@ def test_a_proposal_expires_after_ten_minutes(offline: Agent) -> None:
     with time_machine.travel(start, tick=False) as clock:
         artifact = propose_switch(offline, "webhook", NEW_URL)
         clock.shift(timedelta(minutes=10))
-        with pytest.raises(SwitchRefused, match="expired"):
+        with pytest.raises(DecisionRefused, match="expired"):
             confirm_switch(artifact, "ann")
         assert now(offline) == ("websocket", "", "offline", "held")
         clock.shift(timedelta(seconds=-1))
@@ -117,7 +117,7 @@ def test_a_confirmation_is_refused_when_the_agent_was_changed_meanwhile(agent: A
     artifact = propose_switch(agent, "webhook", NEW_URL, GIVEN)
     Agent.objects.filter(pk=agent.pk).update(webhook_url="https://93.184.215.14/other")
     before = now(agent)
-    with pytest.raises(SwitchRefused, match="changed after"):
+    with pytest.raises(DecisionRefused, match="changed after"):
         confirm_switch(artifact, "ann")
     assert now(agent) == before
     assert live_secrets(agent) == [SECRET]
@@ -128,7 +128,7 @@ def test_a_confirmation_is_refused_when_the_agent_was_changed_meanwhile(agent: A
 def test_a_cancelled_proposal_cannot_be_confirmed(offline: Agent) -> None:
     artifact = propose_switch(offline, "webhook", NEW_URL, GIVEN)
     cancel(artifact)
-    with pytest.raises(SwitchRefused, match="cancelled"):
+    with pytest.raises(DecisionRefused, match="cancelled"):
         confirm_switch(artifact, "ann")
     assert now(offline)[0] == "websocket"
 
@@ -136,7 +136,7 @@ def test_a_cancelled_proposal_cannot_be_confirmed(offline: Agent) -> None:
 def test_what_was_confirmed_cannot_be_cancelled(offline: Agent) -> None:
     artifact = propose_switch(offline, "webhook", NEW_URL)
     confirm_switch(artifact, "ann")
-    with pytest.raises(SwitchRefused, match="confirmed already"):
+    with pytest.raises(DecisionRefused, match="confirmed already"):
         cancel(artifact)
 
 
@@ -172,7 +172,7 @@ def test_the_log_names_who_confirmed_and_no_secret(
 @pytest.mark.parametrize(
     ("mode", "url", "secret", "field"),
     [
-        ("completions", NEW_URL, "", "mode"),
+        ("carrier-pigeon", NEW_URL, "", "mode"),
         ("", NEW_URL, "", "mode"),
         ("websocket", "", "", "mode"),
         ("webhook", "", "", "url"),
@@ -236,14 +236,14 @@ def test_the_form_for_websocket_says_that_deliveries_wait(agent: Agent) -> None:
 def test_of_two_confirmations_at_once_one_switches() -> None:
     agent = make_agent("raced")
     artifact = propose_switch(agent, "webhook", NEW_URL)
-    results: list[str | SwitchRefused | None] = []
+    results: list[str | DecisionRefused | None] = []
     start = threading.Barrier(2)
 
     def click() -> None:
         start.wait()
         try:
             results.append(confirm_switch(artifact, "ann"))
-        except SwitchRefused as refused:
+        except DecisionRefused as refused:
             results.append(refused)
         connection.close()
 

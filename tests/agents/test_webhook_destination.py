@@ -3,13 +3,15 @@
 import json
 import time
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 import pytest
 import time_machine
 from pytest_django import Settings
 
 from agent_sdk import parse_webhook_payload, verify_webhook_signature
-from agents.connections.webhook import WEBHOOK_EVENTS, WebhookDestination
+from agents.connections.webhook import WebhookDestination
+from agents.event_types import WEBHOOK_EVENTS
 from deliveries.outcomes import Verdict
 from deliveries.retry_after import asked_wait
 
@@ -159,18 +161,39 @@ def test_an_event_for_websockets_only_is_skipped_with_the_reason(
     receiver: Receiver, event_type: str
 ) -> None:
     outcome = unsaved_destination(receiver.url).send(make_message(event_type=event_type))
-    assert (outcome.verdict, outcome.error_class) == (F, "skipped")
+    assert (outcome.verdict, outcome.error_class) == (F, "not_for_webhook")
     assert event_type in outcome.error
     assert "WebSocket" in outcome.error
     assert receiver.requests == []
 
 
-def test_a_body_above_the_limit_fails_by_name_and_is_not_sent(receiver: Receiver) -> None:
-    message = make_message(payload={"type": "text", "text": "x" * 1_000_000})
-    outcome = unsaved_destination(receiver.url).send(message)
-    assert (outcome.verdict, outcome.error_class) == (F, "too_large")
-    assert "1048576" in outcome.error
-    assert receiver.requests == []
+@pytest.mark.parametrize(
+    ("status", "offset", "named"),
+    [(401, 301, True), (401, -7200, True), (400, 900, True), (401, 200, False), (404, 900, False)],
+)
+def test_a_clock_that_is_off_is_named_where_it_may_be_the_reason(
+    receiver: Receiver, status: int, offset: int, named: bool
+) -> None:
+    def refuse(handler: object) -> None:
+        told = formatdate(time.time() + offset, usegmt=True)
+        answer = f"HTTP/1.1 {status} No\r\nDate: {told}\r\nContent-Length: 0\r\n\r\n"
+        handler.wfile.write(answer.encode())  # type: ignore[attr-defined]
+
+    receiver.instead = refuse
+    outcome = unsaved_destination(receiver.url).send(make_message())
+    assert (outcome.verdict, outcome.error_class) == (F, "client_error")
+    assert ("clock" in outcome.error) is named
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Fri, 99 May 2026 10:05:00 GMT"])
+def test_a_refusal_with_no_date_is_told_as_it_is(receiver: Receiver, date: str) -> None:
+    def refuse(handler: object) -> None:
+        answer = f"HTTP/1.1 401 No\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n"
+        handler.wfile.write(answer.encode())  # type: ignore[attr-defined]
+
+    receiver.instead = refuse
+    outcome = unsaved_destination(receiver.url).send(make_message())
+    assert outcome.error == "The agent refused with 401."
 
 
 def test_an_agent_without_a_secret_keeps_its_messages(receiver: Receiver) -> None:

@@ -124,15 +124,3 @@ def test_times_are_told_in_utc_with_milliseconds() -> None:
     east = timezone(timedelta(hours=8))
     moment = datetime(2026, 5, 15, 18, 24, 11, tzinfo=east)
     assert envelope.iso_milliseconds(moment) == "2026-05-15T10:24:11.000Z"
-
-
-def test_a_body_above_one_megabyte_is_refused_with_its_size() -> None:
-    def body_of(characters: int) -> bytes:
-        return wire.body(make_message(payload={"type": "text", "text": "x" * characters}))
-
-    # Base64 writes three bytes as four.
-    fits = (wire.BODY_LIMIT - len(body_of(0))) // 4 * 3
-    assert wire.BODY_LIMIT - 8 < len(body_of(fits)) <= wire.BODY_LIMIT
-    with pytest.raises(wire.BodyTooLarge) as caught:
-        body_of(fits + 8)
-    assert wire.BODY_LIMIT < caught.value.size < wire.BODY_LIMIT + 16

@@ -2,4 +2,9 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("agents/", include("agents.api.urls"))]
+from agents.api.objects import ObjectView
+
+urlpatterns = [
+    path("agents/", include("agents.api.urls")),
+    path("r2/<path:object_key>", ObjectView.as_view()),
+]

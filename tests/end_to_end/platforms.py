@@ -1,4 +1,4 @@
-"""GitHub's and Telegram's servers, as far as a comment and a message need them."""
+"""Servers of platforms, as far as a comment and a message need them."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ class Call:
 
 @dataclass
 class Platforms:
-    """Says yes and remembers: GitHub's API under ``/github``, Telegram's under ``/telegram``."""
+    """Says yes and remembers: GitHub's API under ``/github``, Telegram's under ``/telegram`` …"""
 
     calls: list[Call] = field(default_factory=list)
     port: int = 0
@@ -26,7 +26,8 @@ class Platforms:
     def bases(self) -> str:
         """The value of CHANNEL_API_BASES that leads here."""
         base = f"http://127.0.0.1:{self.port}"
-        return f"github_comment={base}/github,telegram={base}/telegram"
+        kinds = ("telegram", "slack", "feishu", "whatsapp")
+        return ",".join([f"github_comment={base}/github", *(f"{k}={base}/{k}" for k in kinds)])
 
     def posts(self, start: str) -> list[Call]:
         """Return what was posted to addresses that begin so."""
@@ -69,6 +70,13 @@ def reply_to(call: Call, number: int) -> tuple[int, Any]:
     if call.path.startswith("/telegram/"):
         chat = {"id": int(call.body["chat_id"]), "type": "supergroup"}
         return 200, {"ok": True, "result": {"message_id": number, "date": 0, "chat": chat}}
+    if call.path.startswith("/slack/"):
+        return 200, {"ok": True, "channel": call.body["channel"], "ts": f"1772450444.{number:06}"}
+    if call.path.startswith("/feishu/"):
+        token = {"tenant_access_token": "t-lent", "expire": 7200}
+        return 200, {"code": 0, "msg": "ok", "data": {"message_id": f"om_{number}"}, **token}
+    if call.path.startswith("/whatsapp/"):
+        return 200, {"messages": [{"id": f"wamid.{number}"}]}
     if call.method == "GET":
         return 200, []  # no comment is there yet
     place = call.path.removeprefix("/github/repos/").removesuffix("/comments")

@@ -38,7 +38,9 @@ def test_the_demo_tells_what_came_of_every_event_and_can_be_run_again(tmp_path: 
         assert "POST /webhooks/gitlab-mr → 202 accepted" in told
         assert "POST /webhooks/deploy-notify → 200 delivered" in told
         assert "message to chat -1001234567890: New push to acme-shop/storefront" in told
-        assert told.count("  delivered to ") == 5
+        assert "POST /webhooks/talk → 202 accepted" in told
+        assert "message to D0ACME004: > Is checkout healthy again?" in told
+        assert told.count("  delivered to ") == 7
         assert "Password" in told
     assert not (tmp_path / "mine").exists()
     log = (tmp_path / "gateway.log").read_text()

@@ -1,5 +1,7 @@
 """Agents in the admin: who answers, how they are reached, what waits for them."""
 
+import json
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -7,21 +9,30 @@ from django.contrib import admin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from agents.acts import IssueToken, Recover, Restore, RevokeToken, Suspend, queue_of
+from agents.artifact_acts import Switch
+from agents.endpoint_acts import TestModel
+from agents.forms import EndpointForm, endpoint_fieldsets
+from agents.models import Agent, Conversation
+from agents.services import make_default
+from agents.services.artifacts import still_open
+from agents.services.completions import attention
+from agents.services.decisions import title_of
 from deliveries.admin.places import with_lanes
-from deliveries.lists import LedgerAdmin, TunedAdmin, state_mark
+from deliveries.lists import TunedAdmin, state_mark
 from deliveries.models import Delivery
 
-from .acts import SWITCH, Decide, IssueToken, Recover, RevokeToken, Switch, queue_of
-from .models import Agent, Artifact, Conversation
-from .services import make_default
+from .system import system_page
 
 LATEST = 8
 
 
-class AgentForm(forms.ModelForm[Agent]):
+class AgentForm(EndpointForm):
     """What is edited directly; the connection is switched by an act of its own."""
 
     class Meta:
@@ -53,15 +64,25 @@ class AgentAdmin(TunedAdmin):
     list_display_links = ("name",)
     list_filter = ("connection_status", "connection_mode")
     search_fields = ("name",)
-    readonly_fields = ("mode", "webhook_url", "state", "status_changed_at")
-    acts = (Recover, Switch, IssueToken, RevokeToken)
+    readonly_fields = (
+        "mode", "webhook_url", "state", "status_changed_at", "last_seen_at", "suspended_at",
+        "abilities",
+    )  # fmt: skip
+    acts = (Recover, Switch, TestModel, Suspend, Restore, IssueToken, RevokeToken)
     empty_text = _("No agent yet. Add one, then switch its connection to where it listens.")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the connection of an agent that exists, read only."""
-        edited = ("name", "is_default", "concurrency")
-        shown = ("mode", "webhook_url", "state", "status_changed_at") if obj else ()
-        return [(None, {"fields": edited + shown})]
+        shown: tuple[str, ...] = ()
+        if obj is not None:
+            shown = ("mode", "webhook_url", "state", "status_changed_at", "last_seen_at")
+            if obj.suspended_at is not None:
+                shown += ("suspended_at",)
+            if obj.manifest:
+                shown += ("abilities",)
+        own = [(None, {"fields": ("name", "is_default", "concurrency", *shown)})]
+        may_change = self.has_change_permission(request, obj)
+        return own + (endpoint_fieldsets(obj) if may_change else [])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
         """Return the agents, each with the number of its pending deliveries."""
@@ -127,11 +148,26 @@ class AgentAdmin(TunedAdmin):
             context |= {
                 "count": count,
                 "drops_at": drops_at,
+                "forms": open_forms(row),
+                "attention": attention(row),
                 "latest": with_lanes(
                     Delivery.objects.filter(lane_id=row.lane_id).order_by("-pk")[:LATEST]
                 ),
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses, with that of the system agent before them."""
+        system = self.admin_site.admin_view(partial(system_page, model_admin=self))
+        return [path("system/", system, name="agents_system"), *super().get_urls()]
+
+    @admin.display(description=_("manifest"))
+    def abilities(self, row: Agent) -> str:
+        """Return the manifest that was accepted, as JSON."""
+        if not row.manifest:
+            return "–"
+        text = json.dumps(row.manifest, ensure_ascii=False, indent=2)
+        return format_html('<pre class="code">{}</pre>', text)
 
     @admin.display(description=_("connection mode"))
     def mode(self, row: Agent) -> str:
@@ -140,7 +176,9 @@ class AgentAdmin(TunedAdmin):
 
     @admin.display(description=_("connection status"))
     def state(self, row: Agent) -> str:
-        """Return the status as a word and a dot."""
+        """Return the status as a word and a dot; of one out of service only that."""
+        if row.suspended_at is not None:
+            return state_mark("suspended", _("suspended"))
         return state_mark(row.connection_status, row.get_connection_status_display())
 
     @admin.display(description=_("waiting"))
@@ -160,24 +198,7 @@ class AgentAdmin(TunedAdmin):
         return str(_("default")) if row.is_default else ""
 
 
-@admin.register(Artifact)
-class ArtifactAdmin(LedgerAdmin):
-    """Forms that were put before a person, and what was decided."""
-
-    list_display = ("kind", "agent", "mark", "created_at", "decided_at")
-    list_filter = ("state",)
-    list_select_related = ("agent",)
-    # Named one by one: the row also keeps a secret until it is decided.
-    fields = ("kind", "agent", "mark", "proposal", "created_at", "expires_at", "decided_at")
-    readonly_fields = ("mark",)
-    acts = (Decide,)
-    empty_text = _("No form yet. One is made when a switch of an agent's connection is proposed.")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let whoever may switch an agent see what is proposed."""
-        return super().has_view_permission(request, obj) or request.user.has_perm(SWITCH)
-
-    @admin.display(description=_("state"))
-    def mark(self, row: Artifact) -> str:
-        """Return the state as a word and a dot."""
-        return state_mark(row.state, row.get_state_display())
+def open_forms(agent: Agent) -> list[dict[str, Any]]:
+    """Return the forms of an agent that wait for a person, newest first."""
+    forms = still_open(timezone.now()).filter(agent=agent).defer("secret").order_by("-pk")[:LATEST]
+    return [{"row": form, "title": title_of(form)} for form in forms]
