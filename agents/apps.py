@@ -22,7 +22,7 @@ class AgentsConfig(AppConfig):
         from .connections import load
         from .models import LANE_KIND, StoredObject
         from .services import purge_conversations
-        from .services.artifacts import expire_artifacts
+        from .services.artifacts import expire_artifacts, purge_artifacts
         from .services.chats import take_chat
         from .services.governance import warn_expiring
         from .services.presence import mark_silent
@@ -38,6 +38,7 @@ class AgentsConfig(AppConfig):
         every_minute_also(purge_objects)
         every_minute_also(purge_tokens)
         every_minute_also(expire_artifacts)
+        every_minute_also(purge_artifacts)
         every_minute_also(warn_expiring)
         post_delete.connect(delete_file_of, sender=StoredObject)
         checks.register(check_storage)

@@ -54,7 +54,7 @@ def context(agent_id: object, recipient: bytes) -> bytes:
 def read_public_key(text: str) -> bytes:
     """Return the 32 bytes of an X25519 public key in base64, standard or url-safe.
 
-    Raises ValidationError for anything else, and for a point that no secret can come from.
+    Raises ValidationError for anything else.
     """
     try:
         key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
@@ -65,11 +65,19 @@ def read_public_key(text: str) -> bytes:
             _("The public key has %(size)d bytes; an X25519 key has %(right)d.")
             % {"size": len(key), "right": PUBLIC_KEY_BYTES}
         )
+    return key
+
+
+def check_public_key(text: str) -> None:
+    """Raise ValidationError unless envelopes can be sealed for a public key.
+
+    They can't for 32 bytes that are a point from which no secret comes.
+    """
+    key = read_public_key(text)
     try:
         _SUITE.encrypt(b"", X25519PublicKey.from_public_bytes(key))
     except ValueError:
         raise ValidationError(_("The public key is not one that can be sealed for.")) from None
-    return key
 
 
 def _text(content: bytes) -> str:

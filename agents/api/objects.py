@@ -1,5 +1,6 @@
 """``GET /r2/<object_key>``: what was too large for a delivery's body (spec 002, R2 引用)."""
 
+import re
 import threading
 from typing import Any, cast
 
@@ -21,6 +22,9 @@ from agents.wire import REFERENCE
 
 from .authentication import AgentTokenAuthentication
 from .schema import UNAUTHORIZED, ErrorSerializer
+
+# What a key can be; PostgreSQL would not even look for a NUL.
+KEY = re.compile(r"[\w-]{1,64}", re.ASCII).fullmatch
 
 
 class IsAnAgent(BasePermission):
@@ -101,7 +105,7 @@ class ObjectView(APIView):
         # A proxy may have made one slash of two.
         key = object_key.removeprefix(REFERENCE).removeprefix(REFERENCE[:-1])
         agent = cast(Agent, request.user)
-        stored = StoredObject.objects.filter(pk=key, agent=agent).first()
+        stored = StoredObject.objects.filter(pk=key, agent=agent).first() if KEY(key) else None
         if stored is None:
             raise NotFound
         try:

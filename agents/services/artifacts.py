@@ -29,6 +29,7 @@ SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=30)
 # An agent in a loop must not bury what else a person is asked.
 OPEN_LIMIT = 100
 EXPIRE_BATCH = 100
+PURGE_BATCH = 500
 # Who answered by the link; it names nobody, as whoever has it may answer.
 BY_LINK = "link"
 
@@ -169,6 +170,15 @@ def _expire(artifact: Artifact) -> int:
         }
         emit(artifact.agent, ARTIFACT_EXPIRED, payload, conversation=artifact.conversation)
     return changed
+
+
+def purge_artifacts(now: datetime) -> int:
+    """Forget forms that were decided or expired as long ago as the ledger is kept; return how
+    many. A duty of the clockwork."""
+    before = now - timedelta(days=settings.LEDGER_DAYS)
+    old = Artifact.objects.filter(expires_at__lt=before).exclude(state=Artifact.State.OPEN)
+    rows = list(old.order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH])
+    return Artifact.objects.filter(pk__in=rows).delete()[0] if rows else 0
 
 
 # The link to a form ------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The public key of an agent, for which its envelopes are sealed."""
 
 from agents.models import Agent
-from agents.sealing import read_public_key
+from agents.sealing import check_public_key
 from agents.storage import forget_waiting
 from deliveries.lanes import touch
 
@@ -13,7 +13,7 @@ def set_public_key(agent: Agent, public_key: str) -> None:
     that is none.
     """
     if public_key:
-        read_public_key(public_key)
+        check_public_key(public_key)
     agent.public_key = public_key.strip()
     Agent.objects.filter(pk=agent.pk).update(public_key=agent.public_key)
     touch(agent.lane_id)

@@ -14,6 +14,7 @@ from agents.models import Agent, Artifact, Conversation
 from agents.services import authenticate, issue_token, propose_switch
 from deliveries.models import Lane
 from routes.models import Route
+from tests.agents.receiver import Receiver
 
 from .rows import a_delivery
 
@@ -138,23 +139,24 @@ def test_an_act_needs_the_right_to_see_the_agent_too(
 
 
 def test_a_switch_is_proposed_then_confirmed_and_its_secret_shown_once(
-    operator: Client, agent: Agent
+    operator: Client, agent: Agent, hook: Receiver
 ) -> None:
-    response = operator.post(page(agent, "switch"), {"mode": "webhook", "url": URL})
+    response = operator.post(page(agent, "switch"), {"mode": "webhook", "url": hook.url})
     artifact = Artifact.objects.get()
     assert response.headers["Location"] == decide(artifact)
     agent.refresh_from_db()
-    assert agent.webhook_url != URL
+    assert agent.webhook_url != hook.url
 
     shown = operator.get(decide(artifact)).content.decode()
     assert agent.webhook_url in shown
-    assert URL in shown
+    assert hook.url in shown
+    assert "The URL answered a signed ping with 200." in shown
     assert "This form expires in" in shown
 
     response = operator.post(decide(artifact), {"decision": "confirm"})
     agent.refresh_from_db()
     secret = agent.secrets.live().first().value  # type: ignore[union-attr]
-    assert agent.webhook_url == URL
+    assert agent.webhook_url == hook.url
     assert secret in response.content.decode()
     assert "no-store" in response.headers["Cache-Control"]
     assert secret not in str(response.cookies)
@@ -170,7 +172,7 @@ def test_a_confirmed_form_can_not_be_confirmed_again(operator: Client, agent: Ag
     artifact = propose_switch(agent, "websocket")
     operator.post(decide(artifact), {"decision": "confirm"})
     response = operator.post(decide(artifact), {"decision": "confirm"}, follow=True)
-    assert "This switch was confirmed already." in response.content.decode()
+    assert "This was confirmed already." in response.content.decode()
     assert "This form is confirmed since" in operator.get(decide(artifact)).content.decode()
 
 
@@ -214,10 +216,10 @@ def test_a_wrong_proposal_shows_the_form_again_with_its_error(
 
 
 def test_a_given_secret_never_appears_on_the_page_of_its_form(
-    operator: Client, agent: Agent
+    operator: Client, agent: Agent, hook: Receiver
 ) -> None:
     secret = "c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2gtZm9yLTMyLWJ5dGVzIQ=="
-    operator.post(page(agent, "switch"), {"mode": "webhook", "url": URL, "secret": secret})
+    operator.post(page(agent, "switch"), {"mode": "webhook", "url": hook.url, "secret": secret})
     artifact = Artifact.objects.get()
     for address in (decide(artifact), f"/admin/agents/artifact/{artifact.pk}/change/"):
         assert secret not in operator.get(address).content.decode()

@@ -19,6 +19,7 @@ from agents.services.artifacts import (
     expire_artifacts,
     find_by_link,
     link_to,
+    purge_artifacts,
 )
 from deliveries.clockwork import every_minute
 from deliveries.models import Delivery, Payload
@@ -205,6 +206,19 @@ def test_many_expire_at_once(agent: Agent) -> None:
         for _ in range(250)
     )
     assert expire_artifacts(timezone.now()) == 250
+
+
+def test_what_was_decided_is_forgotten_with_the_ledger(agent: Agent) -> None:
+    old = ask(agent, title="old", fields=FIELDS)
+    ask(agent, title="late", fields=FIELDS)
+    answer(old, {"go": "yes"}, by="ann")
+    still_open = ask(agent, life=timedelta(days=30), title="open", fields=FIELDS)
+    with time_machine.travel(timezone.now() + timedelta(days=29), tick=False):
+        expire_artifacts(timezone.now())
+        assert purge_artifacts(timezone.now()) == 0
+    with time_machine.travel(timezone.now() + timedelta(days=32), tick=False):
+        assert purge_artifacts(timezone.now()) == 2
+        assert list(Artifact.objects.all()) == [still_open]
 
 
 # The link ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from agents import envelope, wire
 from agents.models import Agent
-from agents.sealing import context, read_public_key, seal
+from agents.sealing import check_public_key, context, read_public_key, seal
 from vault.signing import key_id, signing_keys
 
 from .conftest import make_message
@@ -105,13 +105,13 @@ def test_an_agent_with_a_public_key_gets_sealed_envelopes_and_another_clear_ones
 )
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
-        read_public_key(text)
+        check_public_key(text)
 
 
 @pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])
 def test_a_point_from_which_no_secret_comes_is_refused(point: bytes) -> None:
     with pytest.raises(ValidationError, match="sealed for"):
-        read_public_key(base64.b64encode(point).decode())
+        check_public_key(base64.b64encode(point).decode())
 
 
 def test_a_public_key_may_be_url_safe() -> None:

@@ -63,6 +63,6 @@ def test_a_skipped_event_is_a_failed_delivery_with_its_reason(receiver: Receiver
     Delivery.objects.filter(pk=delivery.pk).update(event_type="reaction.update")
     run_until_idle()
     delivery.refresh_from_db()
-    assert (delivery.status, delivery.error_class) == ("failed", "skipped")
+    assert (delivery.status, delivery.error_class) == ("failed", "not_for_webhook")
     assert "WebSocket" in delivery.attempts.get().error
     assert receiver.requests == []
