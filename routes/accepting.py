@@ -17,11 +17,15 @@ from .conversation_keys import bounded, conversation_key
 from .inbound import Headers
 from .intake import Accepted, NewConversation
 from .presets import Preset, presets
-from .table import Entry, Place
+from .table import Entry, Place, sender_of
 from .templating import render_target, storable
 
 # A direct delivery is tried while the sender waits; ten seconds and the time to write it down.
 DIRECT_LEASE = timedelta(seconds=15)
+
+# In the place of a body's digest: an id of a sender that rewrites its repeats is the same whatever
+# came with it.
+ANY_BODY = bytes(16)
 
 
 def _kept_headers() -> frozenset[str]:
@@ -50,16 +54,20 @@ def prepare(
     nested too deep to be rendered.
     """
     accepted = _laid_out(route, preset, event, foreign or "", headers, body, payload)
-    # Under an id of the sender's it only tells a repeat from another body; without one it is the
-    # key, and must be worth it.
-    accepted.digest = _checksum(body) if foreign else hashlib.sha256(body).digest()[:16]
+    accepted.digest = _digest(preset, foreign, body)
     scope = f"{route.name}\0{preset.name if preset and foreign else ''}\0".encode()
     named = foreign.encode("utf-8", "surrogatepass") if foreign else b"\0" + accepted.digest
     accepted.key = hashlib.blake2b(scope + named, digest_size=16).digest()
     return accepted
 
 
-def _checksum(body: bytes) -> bytes:
+def _digest(preset: Preset | None, foreign: str | None, body: bytes) -> bytes:
+    """Return 16 bytes that are the same for what counts as the same body."""
+    if not foreign:
+        # It is the key itself, and must be worth it.
+        return hashlib.sha256(body).digest()[:16]
+    if preset is not None and preset.rewrites_retries:
+        return ANY_BODY
     return zlib.crc32(body).to_bytes(8, "big") + len(body).to_bytes(8, "big")
 
 
@@ -93,8 +101,11 @@ def _laid_out(
         payload=message,
         conversation_id=conversation.id,
         metadata=_metadata(conversation, route.skills),
+        skipped=route.blocked,
     )
     accepted = Accepted(new, [delivery], b"", b"", route.rate_limit, conversation)
+    if route.blocked:
+        return accepted
     if route.coalesce is not None and (key := route.coalesce.key_of(route.name, payload, event)):
         accepted.holding = (key, route.coalesce)
     return accepted
@@ -113,7 +124,7 @@ def _to_place(
 
 
 def _conversation(route: Entry, event: NewEvent, payload: Any) -> NewConversation:
-    sender = f"webhook:{route.name}"
+    sender = sender_of(route.name)
     key = None
     if route.conversation_key is not None:
         key = conversation_key(route.conversation_key, payload, event.type)

@@ -22,6 +22,9 @@ class RoutesConfig(AppConfig):
         every_minute_also(purge_rate_windows)
         every_minute_also(purge_coalesce_windows)
         # Signals, because channels and agents know nothing of routes.
-        for sender in ("routes.Route", "routes.RouteSecret", "platforms.Channel", "agents.Agent"):
+        for sender in (
+            "routes.Route", "routes.RouteSecret", "platforms.Channel", "agents.Agent",
+            "agents.Relation",
+        ):  # fmt: skip
             post_save.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")
             post_delete.connect(bump_version, sender=sender, dispatch_uid=f"routes:{sender}")

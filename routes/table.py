@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from agents.models import Agent
+from agents.selectors import blocked
 from agents.services import NoDefaultAgent, default_agent
 from deliveries.transactions import reconnecting
 from platforms.services import UnknownChannel, channel_for
@@ -24,7 +25,7 @@ from .fencing import Fence
 from .filters import Filters, compile_filters
 from .matching import as_events
 from .models import Route, RouteVersion
-from .presets import AUTO, CUSTOM, Preset, detect, presets
+from .presets import AUTO, CUSTOM, Preset, detect, presets, tells_secret
 from .presets.custom import custom_preset
 from .services import is_loopback
 from .signatures import Verifier
@@ -36,6 +37,12 @@ logger = logging.getLogger(__name__)
 
 # Nobody proved who sent it.
 UNSIGNED = "an unsigned sender"
+
+
+def sender_of(route: str) -> str:
+    """Return who sends what comes in by a route, as its agent is told."""
+    return f"webhook:{route}"
+
 
 # How long a process may go on with routes that another process has changed, in seconds.
 FRESH_SECONDS = 1.0
@@ -76,6 +83,7 @@ class Entry:
     max_body_bytes: int
     agent_id: Any
     agent_lane: int | None
+    blocked: str  # why the agent is sent nothing of this route's; empty: it is
     verifiers: dict[str, Verifier]
     fences: dict[str, Fence]
 
@@ -164,7 +172,7 @@ def _load(version: int, now: datetime) -> Table:
         live.sort(key=lambda one: one.created_at, reverse=True)
         ends += [one.not_after for one in live if one.not_after]
         secrets = tuple(one.value for one in live)
-        if not secrets and effective.secret.strip():
+        if not secrets and effective.secret.strip() and not tells_secret(route.preset):
             secrets = (effective.secret,)
         try:
             entries[route.name] = _entry(route, effective, fallback, secrets)
@@ -206,6 +214,7 @@ def _entry(
         max_body_bytes=route.max_body_bytes or effective.max_body_bytes,
         agent_id=agent.pk if agent else None,
         agent_lane=agent.lane_id if agent else None,
+        blocked=blocked(agent.pk, sender_of(route.name)) if agent else "",
         verifiers={},
         fences={},
     )

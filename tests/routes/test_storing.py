@@ -11,13 +11,14 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent
+from agents.services.relations import establish, suspend_relation
 from deliveries.models import DedupeKey, Delivery, Event
 from deliveries.record import NewEvent, write
 from routes import intake, storing
 from routes.intake import Accepted, Conflict, Duplicate, Limited, Stored
-from routes.models import RateWindow
+from routes.models import RateWindow, Route, RouteSecret
 
-from .test_intake import accepted, like_processes, on_postgresql
+from .test_intake import SECRET, accepted, answers, ask, like_processes, on_postgresql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,3 +133,13 @@ def test_news_take_a_handful_of_statements_whatever_their_number(agent: Agent) -
     with CaptureQueriesContext(connection) as seen:
         decide(*[accepted(agent, str(number)) for number in range(32)])
     assert len(seen) < 10
+
+
+def test_what_a_suspended_sender_sends_is_kept_and_not_sent(agent: Agent) -> None:
+    route = Route.objects.create(name="r", rate_limit=0, agent=agent)
+    RouteSecret.objects.create(route=route, value=SECRET)
+    suspend_relation(establish(agent, "webhook:r", by="ops"), by="ops")
+    [answer] = answers(ask("a"))
+    assert answer.status == 202
+    delivery = Delivery.objects.get(event__route="r")
+    assert (delivery.status, delivery.error_class) == ("skipped", "relation_suspended")
