@@ -1,5 +1,6 @@
 """Fixtures for all of the suite."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,20 @@ def pytest_configure(config: pytest.Config) -> None:
     # A transactional test ends with a flush, which takes the default agent and the log channel
     # with everything else and says so by this signal.
     post_migrate.connect(_make_what_migrations_made, dispatch_uid="tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on PostgreSQL, what never asks the database: it ran on SQLite already."""
+    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        return
+    asking = {"db", "transactional_db", "make_gateway", "gateway", "installation"}
+    kept, left_out = [], []
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        asks = item.get_closest_marker("django_db") or names & asking
+        (kept if asks or item.get_closest_marker("both_databases") else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 def _make_what_migrations_made(sender: AppConfig, **_signal: object) -> None:
