@@ -126,7 +126,11 @@ _PLATFORMS: Final = (
     Variables(
         "feishu",
         ("FEISHU_APP_ID", "FEISHU_APP_SECRET"),
-        {"app_id": ("FEISHU_APP_ID",), "app_secret": ("FEISHU_APP_SECRET",)},
+        {
+            "app_id": ("FEISHU_APP_ID",),
+            "app_secret": ("FEISHU_APP_SECRET",),
+            "domain": ("FEISHU_DOMAIN",),
+        },
         _chat("FEISHU"),
     ),
     Variables(
@@ -138,8 +142,8 @@ _PLATFORMS: Final = (
     Variables(
         "weixin",
         ("WEIXIN_ACCOUNT_ID", "WEIXIN_TOKEN"),
-        {"account_id": ("WEIXIN_ACCOUNT_ID",), "token": ("WEIXIN_TOKEN",)},
-        _chat("WEIXIN"),
+        instead="Hermes does not keep the login of a person's WeChat; add a webhook channel to a "
+        "bridge that does, or a wecom channel",
     ),
     Variables(
         "bluebubbles",
@@ -179,8 +183,12 @@ def sync_home_channels(variables: Mapping[str, str], wanted: Collection[str] = (
             asked = all(variables.get(name) for name in platform.needed)
         else:
             asked = platform.kind in wanted
-        if asked and (sender := senders().get(platform.kind)):
+        if not asked:
+            continue
+        if sender := senders().get(platform.kind):
             found += _sync(platform, sender, variables)
+        elif platform.instead:
+            found.append(_useless(platform))
     return found
 
 
@@ -208,7 +216,7 @@ def _sync(platform: Variables, sender: type[Sender], variables: Mapping[str, str
         names = ", ".join(platform.needed)
         return [f"{names}: there is a {platform.kind} channel already, “{other.name}”; left out"]
     if platform.instead:
-        return [f"{', '.join(platform.needed)}: {platform.instead}"]
+        return [_useless(platform)]
     config = _Filled(sender.Config, platform.config, variables)
     if not config.is_valid:
         return [f"{fault}; the {platform.kind} channel is left out" for fault in config.faults()]
@@ -217,6 +225,10 @@ def _sync(platform: Variables, sender: type[Sender], variables: Mapping[str, str
     place = {name: value for name, value in home.cleaned.items() if value not in ("", None)}
     _save(channel or Channel(name=platform.kind, kind=platform.kind), stored, place)
     return [f"{fault}; the {platform.kind} channel has no home" for fault in home.faults()]
+
+
+def _useless(platform: Variables) -> str:
+    return f"{', '.join(platform.needed)}: {platform.instead}"
 
 
 def _save(channel: Channel, config: dict[str, Any], home: dict[str, Any]) -> None:

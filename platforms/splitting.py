@@ -64,12 +64,14 @@ def sendable(text: str) -> str:
     return text.replace("\x00", "")
 
 
-def split(text: str, limit: int, unit: Unit = Unit.CODE_POINTS) -> list[str]:
+def split(
+    text: str, limit: int, unit: Unit = Unit.CODE_POINTS, *, most: int = MAX_PARTS
+) -> list[str]:
     """Return the text in parts of at most ``limit``, numbered if there is more than one.
 
     Always the same parts for the same text, so that a retry can go on where it stopped. A
-    fenced block that is cut is closed, and opened again in the next part. After the tenth
-    part the rest is left out, and the text says so.
+    fenced block that is cut is closed, and opened again in the next part. After ``most`` parts,
+    at most ten, the rest is left out, and the text says so.
     """
     rest = sendable(text).replace("\r\n", "\n").strip("\n")
     if unit.size(rest) <= limit:
@@ -79,7 +81,7 @@ def split(text: str, limit: int, unit: Unit = Unit.CODE_POINTS) -> list[str]:
     while rest.strip():
         opening = f"{fence}\n" if fence else ""
         room = limit - NUMBER_ROOM - unit.size(opening)
-        if len(parts) == MAX_PARTS - 1:
+        if len(parts) == most - 1:
             parts.append(opening + _last(rest, room, unit, fence))
             break
         head = unit.head(rest, room)

@@ -125,15 +125,9 @@ class TokenWire(Wire):
                     _held[self._key] = (flight.brought, until)
             flight.landed.set()
 
-    @property
-    def left(self) -> float:
-        """Return the seconds that are left of the attempt's time."""
-        return max(self._deadline - time.monotonic(), 0.0)
-
     def _hidden(self, token: str) -> str:
         """Return the token, kept out of whatever is recorded from now on."""
-        if token not in self._secrets:
-            self._secrets = (*self._secrets, token)
+        self.hide(token)
         return token
 
 

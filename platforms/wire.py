@@ -36,9 +36,19 @@ class Wire:
         self._line = ""
 
     @property
+    def left(self) -> float:
+        """Return the seconds that are left of the attempt's time."""
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    @property
     def is_late(self) -> bool:
         """Whether too little time is left to begin something new."""
-        return self._deadline - time.monotonic() < LATE
+        return self.left < LATE
+
+    def hide(self, *secrets: str) -> None:
+        """Keep these out of whatever is recorded from now on, as the channel's own secrets."""
+        new = (one for one in secrets if one and one not in self._secrets)
+        self._secrets = (*self._secrets, *dict.fromkeys(new))
 
     def post(
         self, url: str, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
@@ -62,9 +72,9 @@ class Wire:
         self._line = f"{method} {url}"
         self._request = _written(self._line, headers, body)
         self._reply = None
-        left = self._deadline - time.monotonic()
+        left = self.left
         try:
-            if left <= 0:
+            if not left:
                 raise TimedOut(_("The time of the attempt was used up."), sent=False)
             self._reply = request(
                 method,

@@ -16,17 +16,19 @@ from deliveries.excerpts import excerpt
 from deliveries.lists import LedgerAdmin, TunedAdmin, is_list, state_mark
 from deliveries.models import Event
 
-from .acts import NewSecret, SignedTest
+from .acts import AwaitSecret, CopySecret, NewSecret, SignedTest
 from .advice import advice
 from .config_files import effective_settings, file_of
 from .curl import address, sample
 from .forms import COALESCE_FIELDS, RouteForm
 from .models import Refusal, Route
-from .presets import CUSTOM
+from .presets import CUSTOM, tells_secret
 from .refusals import UNKNOWN_ROUTE
 from .remedies import may_be_the_secret, remedies
+from .rules import faults
 from .scheme_form import SCHEME_FIELDS
 from .selectors import last_day, last_events, refused_last_day
+from .services import secret_to_copy
 from .sources import preset_of, source_label
 from .workbench_page import Workbench
 
@@ -37,11 +39,11 @@ LISTED_ROUTES = 50
 SHOWN_CHARACTERS = 90
 
 
-def fieldsets(scheme: Any, coalescing: Any) -> list[Any]:
-    """Return the groups of a route's page, with the fields of the two that come in pieces."""
+def fieldsets(scheme: Any, coalescing: Any, source: Any = ("preset",)) -> list[Any]:
+    """Return the groups of a route's page, with the fields of those that come in pieces."""
     groups: list[Any] = [
         (None, {"fields": ("name", "enabled", "description")}),
-        (gettext_lazy("Who sends"), {"fields": ("preset",)}),
+        (gettext_lazy("Who sends"), {"fields": source}),
         (
             gettext_lazy("How it signs"),
             {
@@ -87,7 +89,7 @@ class RouteAdmin(TunedAdmin):
     list_filter = ("enabled", "origin")
     list_select_related = ("agent",)
     search_fields = ("name", "description")
-    acts = (Workbench, SignedTest, NewSecret)
+    acts = (CopySecret, Workbench, SignedTest, NewSecret, AwaitSecret)
     empty_text = gettext_lazy(
         "No route yet. Add one, give its address and its secret to the sender, and its events "
         "arrive here."
@@ -121,7 +123,7 @@ class RouteAdmin(TunedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields in groups; for a reader as they are stored."""
         if obj is None or self.has_change_permission(request, obj):
-            return fieldsets(SCHEME_FIELDS, COALESCE_FIELDS)
+            return fieldsets(SCHEME_FIELDS, COALESCE_FIELDS, ("chat", "preset"))
         return fieldsets(("custom_scheme",) if obj.preset == CUSTOM else (), ("coalesce",))
 
     @admin.display(description=gettext_lazy("source"))
@@ -140,6 +142,8 @@ class RouteAdmin(TunedAdmin):
         """Return whether it takes requests."""
         if not row.enabled:
             return state_mark("", _("off"))
+        if faults(row):
+            return state_mark("needs_attention", _("can’t be used"))
         if row.insecure_no_auth:
             return state_mark("needs_attention", _("unsigned"))
         return state_mark("ok", _("on"))
@@ -154,14 +158,18 @@ def _about(row: Route) -> dict[str, Any]:
     """Return what the page of a route shows beside its fields."""
     preset = preset_of(row)
     secrets = list(row.secrets.live())
+    told = tells_secret(row.preset)
     from_file = row.origin == Route.Origin.FILE
     return {
         "address": address(row),
         "curl": sample(row),
         "source": preset,
         "secrets": secrets,
-        "global_secret": not secrets and bool(effective_settings().secret),
+        "global_secret": not secrets and not told and bool(effective_settings().secret),
+        "awaits_secret": not secrets and told,
+        "to_copy": secret_to_copy(row),
         "file": (file_of(row.name) or "config.yaml") if from_file else "",
+        "faults": list(faults(row).values()),
         "advice": advice(row, preset),
         "day": last_day(row),
         "refused": refused_last_day(row, settings.REFUSALS_PER_ROUTE),

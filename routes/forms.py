@@ -12,6 +12,7 @@ from agents.models import Agent
 from platforms.models import Channel
 from platforms.registry import senders
 
+from .chats import chat_choices, chats, filled_in
 from .coalescing import MAX_WAIT, WINDOW
 from .form_fields import Choices, FiltersField, JSONTextField, LinesField, TargetsField
 from .models import Route
@@ -27,6 +28,15 @@ COALESCE_FIELDS: Final = ("coalesce_key", "coalesce_window", "coalesce_max_wait"
 class RouteForm(SchemeFields, forms.ModelForm[Route]):
     """A route as a person fills it in."""
 
+    chat = forms.ChoiceField(
+        label=_("Let people talk to an agent here"),
+        required=False,
+        help_text=_(
+            "Saving fills in what is empty below: what people write to your bot on this platform "
+            "goes to the agent, and its answers go to the same chat. Whoever can write to the bot "
+            "can then ask the agent."
+        ),
+    )
     preset = forms.ChoiceField(
         label=_("Source"),
         help_text=_(
@@ -119,6 +129,8 @@ class RouteForm(SchemeFields, forms.ModelForm[Route]):
         self.initial.update(coalesce_initial(self.instance.coalesce))
         self.initial.update(self.scheme_initial(self.instance.custom_scheme))
         # A reader without the right to change sees no fields at all.
+        if "chat" in self.fields:
+            self.fields["chat"].choices = [("", "–"), *chat_choices()]  # type: ignore[attr-defined]
         if "preset" in self.fields:
             self.fields["preset"].choices = preset_choices()  # type: ignore[attr-defined]
             self.fields["preset"].initial = AUTO
@@ -146,6 +158,18 @@ class RouteForm(SchemeFields, forms.ModelForm[Route]):
                 )
             )
         return wanted
+
+    def clean(self) -> dict[str, Any] | None:
+        """Fill in what a chat has ready; a fence is not left round what people ask."""
+        cleaned = super().clean()
+        chat = chats().get(self.cleaned_data.get("chat", ""))
+        if chat is not None and not self.errors:
+            said = {name: value for name, value in self.cleaned_data.items() if name != "fence"}
+            try:
+                self.cleaned_data |= filled_in(chat, said)
+            except ValidationError as error:
+                self.add_error(None, error)
+        return cleaned
 
     def _post_clean(self) -> None:
         """Put what several fields say together on the row, and judge the whole."""

@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,9 @@ def merge_request(secret: str) -> Post:
 def question(secret: str) -> Post:
     """Return what Slack posts when somebody writes to the bot."""
     given = sample("slack", "message")
-    event_id = f"Ev{uuid.uuid4().hex[:10].upper()}"
-    given = replace(given, payload={**given.payload, "event_id": event_id})
     url = f"{settings.PUBLIC_URL}/webhooks/talk"
     request = signed_request(presets()["slack"], secret, given, url, time.time())
-    return Post("talk", request.headers, request.body, event_id)
+    return Post("talk", request.headers, request.body, given.id)
 
 
 def post(request: Post) -> tuple[int, Mapping[str, Any]]:

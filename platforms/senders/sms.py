@@ -214,15 +214,9 @@ class Sms(Sender):
 
 def _parts(text: str) -> list[str]:
     """Return the text in at most three parts: each costs."""
-    parts = split(text, Sms.max_length, Sms.unit)
-    if len(parts) <= MOST_PARTS:
-        return parts
-    notice = "\n" + _("... the rest was left out: the message is too long.")
-    room = MOST_PARTS * Sms.max_length
-    while len(parts) > MOST_PARTS:
-        room = room * 9 // 10
-        parts = split(Sms.unit.head(text, room).rstrip() + notice, Sms.max_length, Sms.unit)
-    return parts
+    parts = split(text, Sms.max_length, Sms.unit, most=MOST_PARTS)
+    # The notice of what was left out, too; its dots fit, as three parts need short numbers.
+    return [part.translate(GSM) for part in parts]
 
 
 def _read(reply: Reply) -> Answer:

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
+from routes.chats import Chat, chats, filled_in
 from routes.coalescing import MAX_WAIT, WINDOW
 from routes.models import Route
 from routes.targets import LOG, Target
+from vault.services import generate_secret
 
 #: Flags of hermes-agent's command that mean nothing here, with the way out.
 REFUSED: Final = {
@@ -42,6 +44,12 @@ def add_flags(parser: CommandParser) -> None:
     )
     for flag, (_key, text) in _PLACES.items():
         parser.add_argument(flag, action=_AddTarget, dest="places", help=text)
+    parser.add_argument(
+        "--chat",
+        choices=list(chats()),
+        help="let people talk to the agent there: fills in source, events, filters, prompt, "
+        "conversation key and target, where they are not said",
+    )
     parser.add_argument("--deliver-only", action="store_true", help="skip the agent")
     parser.add_argument("--description", default="")
     parser.add_argument("--secret", help="default: generated, or the one it has")
@@ -73,6 +81,50 @@ def add_flags(parser: CommandParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="answer 202 to a direct delivery before it is sent, and repeat it here",
     )
+
+
+def asked(options: argparse.Namespace, route: Route | None) -> dict[str, Any]:
+    """Return what `routes.services.subscribe` is asked for, by its parameters.
+
+    ``route`` is what it was, if it was. Raises CommandError for what can't be read, and
+    ValidationError for a chat that could not be answered.
+    """
+    found = {
+        "events": [name for name in options.events.split(",") if name.strip()],
+        "prompt": options.prompt,
+        "targets": targets_in(options),
+        "description": options.description,
+        "secret": options.secret,
+        "skills": options.skills.split(","),
+        "deliver_only": options.deliver_only,
+        "changes": changes_in(options, route),
+    }
+    if not options.chat:
+        return found
+    if route is None and found["secret"] is None:
+        # Telegram takes no padding.
+        found["secret"] = generate_secret().rstrip("=")
+    return _as_chat(chats()[options.chat], found)
+
+
+def _as_chat(chat: Chat, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with what the chat has ready for what was not said."""
+    first, *more = found["targets"]
+    said = {
+        **found["changes"],
+        **{name: found[name] for name in ("events", "prompt", "deliver_only")},
+        "deliver": first.deliver,
+        "deliver_extra": dict(first.extra),
+    }
+    fields = filled_in(chat, said)
+    ready = ("preset", "filters", "fence", "conversation_key")
+    return {
+        **found,
+        "events": fields["events"],
+        "prompt": fields["prompt"],
+        "targets": [Target(fields["deliver"], fields["deliver_extra"]), *more],
+        "changes": {**found["changes"], **{name: fields[name] for name in ready}},
+    }
 
 
 def targets_in(options: argparse.Namespace) -> list[Target]:

@@ -52,7 +52,7 @@ class SenderCase:
     def send_hurried(self, fake: FakePlatform, *answers: Answer) -> Outcome:
         fake.script(*answers)
         sender = self.make(fake)
-        sender.budget = 0.4
+        sender.budget = 0.25
         return sender.send(self.message())
 
     def test_a_message_that_arrives_is_delivered(self, fake: FakePlatform) -> None:

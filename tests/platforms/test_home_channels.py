@@ -70,6 +70,7 @@ HOMES: dict[str, dict[str, str]] = {
     "feishu": {
         "FEISHU_APP_ID": "cli_a1b2c3d4e5f6a7b8",
         "FEISHU_APP_SECRET": "s" * 32,
+        "FEISHU_DOMAIN": "lark",
         "FEISHU_HOME_CHANNEL": "oc_" + "a" * 32,
     },
     "bluebubbles": {
@@ -136,6 +137,12 @@ class TestMade:
         assert "add a wecom channel" in fault
         Channel.objects.create(name="wecom", kind="wecom")
         assert sync_home_channels({"WECOM_BOT_ID": "bot", "WECOM_SECRET": "hidden"}) == []
+
+    def test_so_are_those_of_a_platform_that_there_is_not(self) -> None:
+        [fault] = sync_home_channels({"WEIXIN_ACCOUNT_ID": "me@im.bot", "WEIXIN_TOKEN": "hidden"})
+        assert fault.startswith("WEIXIN_ACCOUNT_ID, WEIXIN_TOKEN: ")
+        assert "add a webhook channel" in fault
+        assert "hidden" not in fault
 
     def test_without_what_is_needed_none_is_made(self) -> None:
         assert sync_home_channels({"TELEGRAM_HOME_CHANNEL": "1", "TELEGRAM_BOT_TOKEN": ""}) == []

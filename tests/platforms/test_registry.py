@@ -10,6 +10,7 @@ from platforms import registry
 from platforms.sender import Sender
 
 DOCS = Path(__file__).parents[2] / "docs" / "platforms"
+INDEX = DOCS.with_suffix(".md")
 HEADINGS = ["What you need", "Set up", "Fields", "Limits", "When it fails"]
 SENDER = """
 from platforms.sender import Check, Sender
@@ -80,3 +81,16 @@ def test_the_page_names_every_field(kind: str) -> None:
     page = (DOCS / f"{kind}.md").read_text()
     for field in (*sender.Config.base_fields, *sender.Home.base_fields):
         assert f"`{field}`" in page
+
+
+@pytest.mark.parametrize("kind", registry.senders())
+def test_the_index_says_of_every_platform_what_its_sender_says(kind: str) -> None:
+    sender = registry.senders()[kind]
+    limit = f"{sender.max_length:,} {sender.unit.value}"
+    row = f"| [{sender.label}](platforms/{kind}.md) | `{kind}` | {sender.summary} | {limit} |"
+    assert row in INDEX.read_text().splitlines(), f"{INDEX.name} lacks the line:\n{row}"
+
+
+def test_the_index_lists_no_platform_that_there_is_not() -> None:
+    listed = re.findall(r"^\| \[.+?\]\(platforms/(\w+)\.md\)", INDEX.read_text(), re.MULTILINE)
+    assert sorted(listed) == [*registry.senders()]

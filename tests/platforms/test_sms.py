@@ -97,6 +97,14 @@ class TestSms(TextSenderCase):
         assert max(map(len, texts)) <= 1600
         assert sum(map(len, texts)) > 3000
 
+    def test_the_notice_of_what_was_left_out_is_in_gsm_too_and_fits(
+        self, fake: FakePlatform
+    ) -> None:
+        self.send(fake, OK, text="x" * 9000)
+        last = self.texts(fake)[-1]
+        assert "\n... the rest was left out" in last
+        assert len(last) <= 1600
+
     def test_the_request_is_the_message_resources(self, fake: FakePlatform) -> None:
         outcome = self.send(fake, OK, text="**Deploy** 完成 😀 a&b=c")
         [seen] = fake.requests

@@ -136,3 +136,11 @@ def test_nothing_but_space_is_lost(text: str, unit: Unit, limit: int) -> None:
 
 def _visible(text: str) -> str:
     return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cc")
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_fewer_parts_may_be_asked_for(most: int) -> None:
+    parts = split("word " * 1000, 100, most=most)
+    assert len(parts) == most
+    assert "left out" in parts[-1]
+    assert max(map(len, parts)) <= 100

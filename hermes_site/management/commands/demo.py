@@ -30,8 +30,8 @@ class Command(BaseCommand):
 
     requires_system_checks = ()  # the sandbox is not there yet
     help = (
-        "Run a gateway of its own with a demo agent and stand-ins for GitHub and Telegram, post "
-        "signed events to it, and print links to what happened. Your own data is not touched."
+        "Run a gateway of its own with a demo agent and stand-ins for GitHub, Telegram and Slack, "
+        "post signed events to it, and print links to what happened. Your own data is not touched."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -92,6 +92,8 @@ class Command(BaseCommand):
         self._post("GitLab says that a merge request was opened", merge, 202)
         push = scenario.push(made.secrets["deploy-notify"])
         self._post("GitHub says that something was pushed", push, 200)
+        question = scenario.question(made.secrets["talk"])
+        self._post("Somebody writes to the bot in Slack", question, 202)
 
     def _post(
         self, what: str, request: scenario.Post, expected: int, *, is_news: bool = True

@@ -8,15 +8,17 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from routes.chats import chats
 from routes.config_files import effective_settings, file_of, sync_if_changed
 from routes.curl import address
 from routes.file_routes import FROM_FILE
 from routes.management.downstream import follow
-from routes.management.flags import add_flags, changes_in, targets_in
+from routes.management.flags import add_flags, asked
 from routes.matching import as_events, matches
 from routes.models import Route
 from routes.samples import Sample, sample
 from routes.services import Subscription, normalised_name, remove, subscribe
+from routes.sources import preset_of
 from routes.targets import targets_of
 from routes.trials import NotSent, post, trial_preset, trial_request, trial_samples
 
@@ -70,18 +72,10 @@ class Command(BaseCommand):
 
     def subscribe(self, options: argparse.Namespace) -> None:
         route = Route.objects.filter(name=normalised_name(options.name)).first()
-        done = subscribe(
-            options.name,
-            events=options.events.split(","),
-            prompt=options.prompt,
-            targets=targets_in(options),
-            description=options.description,
-            secret=options.secret,
-            skills=options.skills.split(","),
-            deliver_only=options.deliver_only,
-            changes=changes_in(options, route),
-        )
+        done = subscribe(options.name, **asked(options, route))
         self._say_subscribed(done)
+        if options.chat:
+            self._say_next(done.route, options.chat)
 
     def list(self, _options: argparse.Namespace) -> None:
         routes = Route.objects.order_by("name")
@@ -127,6 +121,8 @@ class Command(BaseCommand):
             self.stdout.write("           Shown this once: enter it at the sender now.")
         elif route.insecure_no_auth:
             self.stdout.write("  Secret:  none, unsigned requests are accepted")
+        elif done.created:
+            self.stdout.write(f"  Secret:  none yet; {route.preset} tells it when it is set up")
         else:
             self.stdout.write("  Secret:  unchanged")
         self.stdout.write(f"  Events:  {_events(route)}")
@@ -134,6 +130,13 @@ class Command(BaseCommand):
         self.stdout.write(f"  Mode:    {'direct, no agent' if route.deliver_only else 'agent'}")
         if route.prompt:
             self.stdout.write(f"  Prompt:  {route.prompt[:SHOWN_OF_PROMPT]}")
+
+    def _say_next(self, route: Route, chat: str) -> None:
+        """Say what is left to do at the platform."""
+        preset = preset_of(route)
+        for step in (preset.setup if preset else "", chats()[chat].setup):
+            if step:
+                self.stdout.write(f"  Next:    {step}")
 
 
 def _events(route: Route) -> str:
