@@ -19,8 +19,9 @@ from vault.redaction import redact, redact_headers
 
 from .config_files import effective_settings, file_of
 from .models import Route
+from .presets import tells_secret
 from .samples import Request, Sample
-from .services import effective_secrets, rotate_secret
+from .services import SHOWN_FOR, await_secret, effective_secrets, rotate_secret, secret_to_copy
 from .sources import preset_of, spelled
 from .trials import NotSent, Posted, post, trial_preset, trial_request, trial_samples
 from .workbench import Draft, Given, try_out
@@ -83,6 +84,63 @@ class NewSecret(Act):
             title=_("Secret of %(name)s") % {"name": self.row},
             what=_("Give it to the sender of %(name)s. Older secrets count for another 24 hours.")
             % {"name": self.row},
+        )
+
+
+class CopySecret(Act):
+    """Show the secret that a source has told, for as long as it has to be pasted back there."""
+
+    slug = "copy-secret"
+    label = gettext_lazy("Show the secret it told")
+    permission = "routes.add_routesecret"
+    template = "admin/routes/route/copy_secret.html"
+
+    def offered(self) -> bool:
+        """Offer it while there is one to copy."""
+        return secret_to_copy(self.row) is not None
+
+    def context(self) -> dict[str, Any]:
+        """Explain: since when it counts, and for how long it can be seen."""
+        found = secret_to_copy(self.row)
+        until = found.created_at + SHOWN_FOR if found else None
+        return {"source": preset_of(self.row), "told": found, "until": until}
+
+    def perform(self, form: Any) -> HttpResponse:
+        """Show it in this very answer, and remember who looked."""
+        found = secret_to_copy(self.row)
+        if found is None:
+            said = _("It can't be shown any more. Let the sender send it again.")
+            return self.done(said, level=messages.ERROR)
+        self.log(_("Looked at the secret that the sender told."))
+        response = self._page(self.template, shown=found.value, **self.context())
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+class AwaitSecret(Act):
+    """Forget the secret that a source has told, so that it can tell another one."""
+
+    slug = "await-secret"
+    label = gettext_lazy("Wait for a new secret")
+    permission = "routes.add_routesecret"
+    template = "admin/routes/route/await_secret.html"
+
+    def offered(self) -> bool:
+        """Offer it where the source tells its secret, and has."""
+        return tells_secret(self.row.preset) and self.row.secrets.live().exists()
+
+    def context(self) -> dict[str, Any]:
+        """Explain: who is refused until then."""
+        return {"source": preset_of(self.row), "offered": self.offered()}
+
+    def perform(self, form: Any) -> HttpResponse:
+        """End the secrets that count."""
+        if not self.offered():
+            return self.done(_("Nothing was changed."), level=messages.INFO)
+        await_secret(self.row)
+        return self.done(
+            _("The route waits for its secret. Let the sender send it now."),
+            log=_("Let it wait for a new secret."),
         )
 
 

@@ -21,8 +21,10 @@ from .config_files import (
     subscriptions,
 )
 from .config_yaml import Problem
+from .curl import address
 from .file_routes import FROM_FILE, route_problems
 from .models import Route
+from .presets import presets, tells_secret
 from .rules import faults, nowhere, unknown_source
 from .signatures import key_of
 from .sources import preset_of
@@ -66,10 +68,20 @@ def _without_secret(routes: list[Route]) -> Found:
             obj=problem.route,
             id="routes.E001",
         )
-    if effective_settings().secret.strip():
-        return
+    everywhere = effective_settings().secret.strip()
     for route in routes:
-        if not route.insecure_no_auth and not route.secrets.live().exists():
+        if route.insecure_no_auth or route.secrets.live().exists():
+            continue
+        if tells_secret(route.preset):
+            preset = presets()[route.preset]
+            yield Warning(
+                f"Route {route.name} has no secret yet: {preset.label} tells it when it is set up.",
+                hint=f"Enter {address(route)} at {preset.label}. Until then the route refuses "
+                "everybody, and takes the secret of whoever tells one first.",
+                obj=route.name,
+                id="routes.W004",
+            )
+        elif not everywhere:
             yield Error(
                 f"Route {route.name} has no secret.",
                 hint="Give the route a secret, set WEBHOOK_SECRET for all that have none, or "
@@ -84,7 +96,8 @@ def _open_to_the_world(routes: list[Route]) -> Found:
         return
     everywhere = effective_settings().secret == INSECURE_NO_AUTH
     for route in routes:
-        if route.insecure_no_auth or (everywhere and not route.secrets.live().exists()):
+        by_default = everywhere and not tells_secret(route.preset)
+        if route.insecure_no_auth or (by_default and not route.secrets.live().exists()):
             yield Error(
                 f"Route {route.name} takes unsigned requests ({INSECURE_NO_AUTH}), and the gateway "
                 f"listens on {settings.WEBHOOK_HOST}, which others can reach.",

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from .env_file import references, resolved
 from .models import Route
-from .presets import AUTO
+from .presets import AUTO, tells_secret
 from .rules import CUSTOM, faults
 from .targets import Target, fan_out_of
 from .templating import storable
@@ -90,6 +90,11 @@ class FileRoute:
     secret: str | None
     agent: str
     notes: tuple[str, ...]
+
+    @property
+    def tells_secret(self) -> bool:
+        """Return whether its source tells the secret when it is set up."""
+        return tells_secret(self.fields["preset"])
 
 
 def read_entry(name: object, raw: object, variables: Mapping[str, str] | None = None) -> FileRoute:

@@ -55,8 +55,8 @@ async def greeted(
     if not _within_limit(route.name):
         return Refused("rate_limited", f"More than {LIMIT} set-up requests came within a minute.")
     if isinstance(found, Greeting):
-        if found.new_secret and not await _keep(route, found.new_secret):
-            return Refused("has_secret", "The sender told a secret, but the route has one.")
+        if found.new_secret and not await _keep(route, found.new_secret, request.client):
+            return Refused("has_secret", "Another sender has just told the route its secret.")
         return Answer(found.status, found.body, found.headers, found.content_type)
     return found
 
@@ -78,19 +78,21 @@ def _within_limit(name: str) -> bool:
     return _asked[name] <= LIMIT
 
 
-async def _keep(route: Entry, secret: str) -> bool:
+async def _keep(route: Entry, secret: str, client: str) -> bool:
     """Give a route that has no secret the one its sender told; return whether it was taken.
 
     Until then the route refuses everybody, so this is the moment its operator waits for.
     """
-    return await sync_to_async(_kept)(route.name, secret)
+    return await sync_to_async(_kept)(route.name, secret, client)
 
 
-def _kept(name: str, secret: str) -> bool:
+def _kept(name: str, secret: str, client: str) -> bool:
     with transaction.atomic():
         route = Route.objects.select_for_update().filter(name=name).first()
-        if route is None or route.origin == Route.Origin.FILE or route.secrets.live().exists():
+        if route is None or route.secrets.live().exists():
             return False
         rotate(route.secrets, secret, timedelta(0))
-    logger.warning("route %s: its sender told its secret, which counts from now on", name)
+    logger.warning(
+        "route %s: a sender at %s told its secret, which counts from now on", name, client
+    )
     return True

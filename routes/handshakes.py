@@ -190,9 +190,11 @@ def _told(hello: _Hello, secret: str, answer: Greeting) -> Answer:
     if any(_same(secret, own) for own in hello.secrets):
         return answer
     if hello.secrets:
-        return _stranger(
-            "The sender tells a new secret, but the route has one already, its own or the global "
-            "one. To start over, remove the route's secrets and let the sender repeat this."
+        return Refused(
+            "has_secret",
+            "The sender tells a new secret, but the route has one already. If you set the sender "
+            "up anew, choose “Wait for a new secret” on the route's page and let the sender "
+            "repeat this.",
         )
     if not _NEW_SECRET.fullmatch(secret):
         return _stranger("The sender tells a secret that is too short or too odd to be one.")

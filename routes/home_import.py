@@ -92,7 +92,7 @@ def _with_the_homes_own(entry: FileRoute, home: Home) -> FileRoute:
         ):
             fields[name] = getattr(effective, name)
     secret = entry.secret
-    if secret is None and not fields["insecure_no_auth"]:
+    if secret is None and not fields["insecure_no_auth"] and not entry.tells_secret:
         in_home = home.env.get("WEBHOOK_SECRET") or home.config.settings.get("secret")
         secret = effective.secret if in_home and effective.secret == in_home else None
     return replace(entry, fields=fields, secret=secret)
@@ -102,6 +102,8 @@ def _move(entry: FileRoute, origin: str) -> None:
     agent = Agent.objects.filter(name=entry.agent).first() if entry.agent else None
     fields: Mapping[str, Any] = {**entry.fields, "agent": agent, "origin": origin}
     route, _created = Route.objects.update_or_create(name=entry.name, defaults=fields)
+    if entry.secret is None and entry.tells_secret:
+        return  # what its source has told stays
     route.secrets.all().delete()
     if entry.secret is not None:
         RouteSecret.objects.create(route=route, value=entry.secret)

@@ -16,7 +16,7 @@ from .inbound import Answer, Headers, Inbound, Read, ReadFailed, TooLarge
 from .intake import Conflict, Duplicate, Limited, NotStored, intake
 from .matching import matches
 from .parsing import TooLong, Unparseable, inflate, parse_body
-from .presets import Preset
+from .presets import CUSTOM, Preset
 from .signatures import POSTED, Address, Refused, Verified, delivery_id, event_type, unrecognised
 from .table import Entry, current
 
@@ -46,7 +46,9 @@ async def _handle(request: Inbound) -> Answer:
         return Answer(404, {"error": "Webhooks are switched off: set WEBHOOK_ENABLED=true"})
     route = table.entries.get(request.name)
     if route is None:
-        return _refuse(request, None, 404, "unknown_route", f"Unknown route: {request.name}")
+        # Half characters can't be said in JSON.
+        shown = request.name.encode("utf-8", "replace").decode()
+        return _refuse(request, None, 404, "unknown_route", f"Unknown route: {shown}")
     if not route.enabled:
         return _refuse(request, route, 403, "disabled_route", f"Route disabled: {route.name}")
     if request.method != "POST":
@@ -124,12 +126,15 @@ async def _greet(
     if found.reason == "rate_limited":
         error = "Rate limit exceeded"
         return _refuse(request, route, 429, found.reason, error, found.explanation, wait=60)
-    return _refuse_stranger(request, route, found, body)
+    # What it says is a secret, or a word to be compared with one.
+    return _refuse_stranger(request, route, found, b"")
 
 
 def _refuse_stranger(request: Inbound, route: Entry, found: Refused, body: bytes) -> Answer:
     if found.reason == "missing_secret":
         return _refuse(request, route, 403, found.reason, found.explanation)
+    if route.preset is not None and route.preset.secret_in_body:
+        body = b""
     error = "Invalid signature"
     return _refuse(request, route, 401, found.reason, error, found.explanation, body)
 
@@ -233,8 +238,17 @@ def _refuse(
         body,
         request.client,
         route.secrets if route else (),
+        _credentials(route),
     )
     return Answer(status, {"error": error}, {"Retry-After": str(wait)} if wait else {})
+
+
+def _credentials(route: Entry | None) -> tuple[str, ...]:
+    """Return the headers in which a scheme of the operator's own carries a signature or secret."""
+    preset = route.preset if route else None
+    if preset is None or preset.name != CUSTOM:
+        return ()
+    return (preset.header, *preset.other_headers)
 
 
 def _unavailable() -> Answer:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
@@ -15,7 +16,9 @@ from vault.services import generate_secret, rotate
 
 from .config_entries import INSECURE_NO_AUTH, is_loopback
 from .config_files import effective_settings, file_of
-from .models import NAME_PATTERN, Route
+from .models import NAME_PATTERN, Route, RouteSecret
+from .presets import presets, tells_secret
+from .presets.record import Greets
 from .rules import faults, nowhere, unknown_source
 from .targets import LOG, Target, fan_out_of, targets_of, unknown_target
 from .versions import bump_version
@@ -24,16 +27,20 @@ __all__ = [
     "LOG",
     "Subscription",
     "Target",
+    "await_secret",
     "bump_version",
     "effective_secrets",
     "is_loopback",
     "remove",
     "rotate_secret",
+    "secret_to_copy",
     "subscribe",
 ]
 
 # How hermes-agent's own `webhook test` signs; a route that recognises its sender takes it.
 SAMPLE_PRESET = "github"
+# So long a person can look at what has to be pasted back at the source.
+SHOWN_FOR = timedelta(hours=1)
 
 
 class Subscription(NamedTuple):
@@ -63,8 +70,8 @@ def subscribe(
        ``changes`` (fields of the route by name; ``agent`` by the agent's name, empty for the
        default one). The rest of the first target stays while it is the same place.
     3. Every target must exist; a direct delivery needs real ones.
-    4. Without ``secret``, a new subscription gets a generated one and an old one keeps its own;
-       with it, the old ones end at once.
+    4. Without ``secret``, a new subscription gets a generated one, but for a source that tells it,
+       and an old one keeps its own; with it, the old ones end at once.
 
     Raises ValidationError by field; then nothing is stored.
     """
@@ -98,7 +105,8 @@ def subscribe(
         _validate(route)
         route.save()
         shown = None
-        if not insecure and (created or secret is not None):
+        generated = created and not tells_secret(route.preset)
+        if not insecure and (generated or secret is not None):
             shown = secret or generate_secret()
             rotate(route.secrets, shown, timedelta(0))
     return Subscription(route, created, shown)
@@ -134,8 +142,32 @@ def rotate_secret(route: Route, overlap: timedelta, value: str | None = None) ->
 def effective_secrets(route: Route) -> list[str]:
     """Return the secrets that count, newest first: the route's own, else the global one."""
     own = [one.value for one in route.secrets.live()]
-    fallback = effective_settings().secret
+    fallback = "" if tells_secret(route.preset) else effective_settings().secret
     return own or ([fallback] if fallback else [])
+
+
+def await_secret(route: Route) -> None:
+    """End the secrets of a route whose source tells them, so that it can tell a new one.
+
+    Until then the route refuses everybody.
+    """
+    with transaction.atomic():
+        route.secrets.live().update(not_after=timezone.now())
+        bump_version()
+
+
+def secret_to_copy(route: Route) -> RouteSecret | None:
+    """Return the secret that a person has to bring back to the source; None where there is none.
+
+    That is a source's that tells it for this purpose (Notion), for an hour. Whoever may see it may
+    give the route another one anyway.
+    """
+    preset = presets().get(route.preset)
+    handshake = preset.handshake if preset else None
+    if handshake is None or handshake.kind is not Greets.NOTION:
+        return None
+    since = timezone.now() - SHOWN_FOR
+    return route.secrets.live().filter(created_at__gt=since).first()
 
 
 def normalised_name(name: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from agents.models import Agent
@@ -176,7 +175,7 @@ def _load(version: int, now: datetime) -> Table:
             secrets = (effective.secret,)
         try:
             entries[route.name] = _entry(route, effective, fallback, secrets)
-        except (ValueError, ValidationError):
+        except Exception:
             # Saved past every check. What its settings were to keep out must not come in.
             logger.exception("route %s can't be used and is left out", route.name)
     return Table(entries, effective, version, min(ends, default=None))

@@ -23,6 +23,7 @@ from agents import wire
 from agents.models import Agent
 from agents.services import issue_token, mark_unreachable
 from deliveries.outbound import OutboundError
+from routes.remedies import REMEDIES
 from tests.agents.conftest import SECRET, deliver, make_agent, make_message
 
 ROOT = Path(settings.BASE_DIR)
@@ -156,7 +157,7 @@ def addresses(patterns: list[Any], prefix: str = "/") -> Iterator[str]:
         if isinstance(pattern, URLResolver) and address != "/admin/":
             yield from addresses(pattern.url_patterns, address)
         elif isinstance(pattern, URLPattern):
-            yield re.sub(r"<[^>]*\b(?:agent_)?(id|name)>", r"<\1>", address)
+            yield re.sub(r"<(?:\w+:)?(?:agent_)?(\w+)>", r"<\1>", address)
         else:
             yield address
 
@@ -167,12 +168,19 @@ def test_every_public_address_is_described(address: str) -> None:
 
 
 def test_every_reason_of_a_refusal_is_explained() -> None:
-    files = ["routes/receive.py", "routes/signatures/explanations.py"]
+    files = [
+        "routes/receive.py",
+        "routes/greeting.py",
+        "routes/handshakes.py",
+        "routes/signatures/explanations.py",
+    ]
     source = "".join((ROOT / file).read_text() for file in files)
-    reasons = set(re.findall(r'(?:Refused\(|_refuse\(\d+,|\bname, \d+,|return)\s*"(\w+)"', source))
-    assert {"bad_signature", "too_large", "rate_limited", "missing_secret"} <= reasons
+    refused = r'(?:Refused\(|_refuse\(\s*request, \w+, \d+,)\s*"(\w+)"'
+    reasons = set(re.findall(refused, source))
+    assert {"bad_signature", "too_large", "no_destination", "missing_secret"} <= reasons
     page = (DOCS / "troubleshooting.md").read_text()
     assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
+    assert reasons <= REMEDIES.keys()
 
 
 def test_every_error_class_of_an_agents_delivery_is_explained() -> None:

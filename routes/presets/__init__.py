@@ -38,6 +38,7 @@ __all__ = [
     "event_type",
     "families",
     "presets",
+    "tells_secret",
 ]
 
 #: The preset of a route that recognises its sender by the headers.
@@ -67,6 +68,12 @@ _RECOGNITION = Recognition(_ALL)
 def presets() -> Mapping[str, Preset]:
     """Return every source by its name, in the order of recognition."""
     return _BY_NAME
+
+
+def tells_secret(name: str) -> bool:
+    """Return whether a source of this name tells its secret; then no other one is meant for it."""
+    preset = _BY_NAME.get(name)
+    return preset is not None and preset.tells_secret
 
 
 def families() -> tuple[tuple[str | Promise, tuple[Preset, ...]], ...]:

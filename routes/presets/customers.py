@@ -76,6 +76,7 @@ CUSTOMERS = (
         greetings=frozenset({"ping"}),
         waits=5,
         repeats=True,
+        rewrites_retries=True,  # delivery_attempts
         setup=_("Developer Hub → your app → Webhooks: the secret is the app's client secret."),
     ),
     Preset(

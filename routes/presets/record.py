@@ -68,6 +68,10 @@ class Greets(StrEnum):
     CLOUDEVENTS = "cloudevents"  # OPTIONS WebHook-Request-Origin
 
 
+#: Whoever asks so tells the secret with it.
+TELLS_A_SECRET = frozenset({Greets.NOTION, Greets.ASANA})
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """A set-up request of the source, answered by `routes.handshakes`; nobody is woken."""
@@ -197,6 +201,8 @@ class Preset:
     waits: int | None = None  # seconds until it gives up on an answer; None: not known
     repeats: bool | None = None  # whether it tries again after a failure; None: not known
     retries: str | Promise = ""  # how often, in a few words
+    # A repeat has another body under the same id: it counts the tries, or names a new time.
+    rewrites_retries: bool = False
     note: str | Promise = ""  # what a person must know: a body that is not protected, a limit
     setup: str | Promise = ""  # where at the sender address and secret are entered
 
@@ -218,6 +224,16 @@ class Preset:
     def signs_address(self) -> bool:
         """Return whether the public URL must be configured as the sender knows it."""
         return "{url}" in self.signed
+
+    @property
+    def tells_secret(self) -> bool:
+        """Return whether a route has no secret until this source is set up, and then its own."""
+        return self.handshake is not None and self.handshake.kind in TELLS_A_SECRET
+
+    @property
+    def secret_in_body(self) -> bool:
+        """Return whether the body carries the secret itself, so that none is to be kept."""
+        return self.scheme is Scheme.TOKEN and bool(self.paths)
 
     @property
     def marks(self) -> tuple[str, ...]:

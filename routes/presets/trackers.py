@@ -25,6 +25,7 @@ TRACKERS = (
         waits=5,
         repeats=True,
         retries=_("3: after 1 min, 1 h, 6 h; only a 200 counts as success"),
+        rewrites_retries=True,  # webhookTimestamp is the time of this try
         setup=_("Settings → API → Webhooks: the signing secret is shown there."),
     ),
     Preset(
@@ -89,6 +90,7 @@ TRACKERS = (
         handshake=Handshake(Greets.NOTION, unsigned=True),
         repeats=True,
         retries=_("up to 8 over about 24 h"),
+        rewrites_retries=True,  # attempt_number
         setup=_(
             "Integration → Webhooks → Create a subscription. The first request tells the "
             "verification token, which is the secret, to a route that has none yet; paste it "

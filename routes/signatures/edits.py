@@ -1,5 +1,6 @@
 """Setting values inside a body, for senders that put their id, time or signature there."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
@@ -25,7 +26,18 @@ def edited(body: bytes, values: Mapping[str, object], *, xml: bool = False) -> b
         raise ValueError(str(error)) from None
     for path, value in values.items():
         _put(payload, path.split("."), value)
-    return _as_xml(payload) if xml else orjson.dumps(payload)
+    return _as_xml(payload) if xml else _as_json(payload)
+
+
+def _as_json(payload: object) -> bytes:
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError:  # half characters, numbers beyond 64 bits, deep nesting
+        pass
+    try:
+        return json.dumps(payload, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("The body is nested too deeply.") from None
 
 
 def _put(here: Any, steps: list[str], value: object) -> None:

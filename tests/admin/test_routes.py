@@ -217,3 +217,22 @@ def test_the_list_asks_the_same_few_questions_however_long_it_is(
         Route.objects.create(name=f"route-{number}")
     with django_assert_max_num_queries(8):
         operator.get(LIST)
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"filters": [{"field": "a", "regex": "("}]}, "filters[0].regex"),
+        ({"preset": "custom", "custom_scheme": {"scheme": "magic"}}, "custom_scheme: scheme"),
+        ({"fan_out": [{"deliver": 7}]}, "fan_out"),
+        ({"coalesce": {"key": ""}}, "coalesce"),
+    ],
+)
+def test_a_route_that_the_receive_path_leaves_out_says_why(
+    operator: Client, route: Route, fields: dict[str, Any], place: str
+) -> None:
+    Route.objects.filter(pk=route.pk).update(**fields)
+    shown = operator.get(page(route)).content.decode()
+    assert "The route can’t be used" in shown
+    assert place in shown
+    assert "can’t be used" in operator.get(LIST).content.decode()

@@ -16,6 +16,7 @@ from agents.models import Agent
 from deliveries.models import Event
 from platforms.models import Channel
 from routes import config_files, table, versions
+from routes.checks import check_routes
 from routes.models import Refusal, Route, RouteSecret
 
 from .test_hostile import OTHER_PROCESS, SECRET, ask, make_route
@@ -235,3 +236,18 @@ def test_under_another_server_the_same_answers_are_given() -> None:
 
 def test_a_name_that_is_no_text_is_404() -> None:
     assert Client().post("/webhooks/%ff%00").status_code == 404
+
+
+def test_a_route_that_can_not_be_used_is_left_out_and_named_and_the_others_live(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Saved past every check, say by an older version; its filters must hold back all the same."""
+    broken = make_route("broken")
+    make_route()
+    Route.objects.filter(pk=broken.pk).update(filters=[{"field": "a", "regex": "("}])
+    versions.bump_version()
+    assert (ask(route="broken").status, ask().status) == (404, 202)
+    assert "route broken can't be used and is left out" in caplog.text
+    [found] = check_routes(databases=["default"])
+    assert (found.id, found.obj) == ("routes.E006", "broken")
+    assert "filters[0].regex" in found.msg

@@ -7,6 +7,8 @@ import pytest
 from routes import refusals
 from routes.models import Refusal
 
+from .test_hostile import ask, make_route
+
 pytestmark = pytest.mark.django_db
 
 SECRET = "a-secret-of-the-route"
@@ -94,6 +96,21 @@ def test_the_headers_of_a_scheme_of_ones_own_are_masked_when_named() -> None:
     sent = {"x-acme-key-id": "nearly-the-right-one", "x-other": "plain"}
     kept = note(headers=sent, masked=("x-acme-key-id",)).headers
     assert kept == {"x-acme-key-id": "***", "x-other": "plain"}
+
+
+def test_a_route_names_the_headers_of_its_own_scheme() -> None:
+    made = make_route(preset="custom", custom_scheme={"scheme": "token", "header": "X-Acme-Key-Id"})
+    assert ask(b"{}", {"x-acme-key-id": "nearly-the-right-one", "x-other": "plain"}).status == 401
+    kept = Refusal.objects.get(route=made.name).headers
+    assert kept == {"x-acme-key-id": "***", "x-other": "plain"}
+
+
+@pytest.mark.parametrize("preset", ["feishu_token", "microsoft_graph"])
+def test_a_body_that_carries_the_secret_itself_is_not_kept(preset: str) -> None:
+    make_route(preset=preset)
+    body = b'{"token": "the-senders", "value": [{"clientState": "the-senders"}]}'
+    assert ask(body, {}).status == 401
+    assert bytes(Refusal.objects.get().body) == b""
 
 
 def test_an_empty_signature_is_shown_to_be_empty() -> None:

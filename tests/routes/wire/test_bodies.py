@@ -162,11 +162,45 @@ def test_a_length_beside_chunks_smuggles_nothing_in(web: Web) -> None:
     assert answer.ended
 
 
-def test_a_compressed_body_is_refused_and_not_taken_for_what_it_holds(web: Web) -> None:
+GZIP = ("Content-Encoding", "gzip")
+
+
+def test_a_compressed_body_is_signed_as_it_was_before(web: Web) -> None:
     body = gzip.compress(BODY)
-    answer = web.send(request(("Content-Encoding", "gzip"), body=body))
-    assert 400 <= answer.status < 500
-    assert answer.json["error"]
+    assert web.send(request(GZIP, body=body, signature=signed(BODY))).status == 202
+    assert web.send(request(GZIP, body=body, signature=signed(body))).status == 401
+
+
+def test_a_compressed_body_that_is_damaged_is_415(web: Web) -> None:
+    answer = web.send(request(GZIP, body=gzip.compress(BODY)[:-1], signature=signed(BODY)))
+    assert (answer.status, answer.json) == (415, {"error": "Cannot decode body"})
+
+
+def test_the_limit_is_that_of_the_inflated_body(web: Web) -> None:
+    def send(body: bytes) -> int:
+        packed = gzip.compress(body)
+        assert len(packed) < LIMIT
+        frame = request(GZIP, path="/webhooks/small", body=packed, signature=signed(body))
+        return web.send(frame).status
+
+    assert send(BODY.ljust(LIMIT)) == 202
+    assert send(BODY.ljust(LIMIT + 1)) == 413
+
+
+def test_a_bomb_is_413_before_it_goes_off(web: Web) -> None:
+    bomb = gzip.compress(bytes(200 * 2**20), 9)
+    chunked = ("Transfer-Encoding", "chunked")
+    frames = [
+        [request(GZIP, body=bomb)],
+        [request(GZIP, chunked, body=b"", length=None), chunk(bomb), chunk(b"")],
+        # Member behind member: each of them within the limit.
+        [request(GZIP, body=gzip.compress(bytes(1_000_000)) * 200)],
+    ]
+    before = resident(web)
+    answers = at_once(9, lambda number: web.send(*frames[number % 3]))
+    assert {answer.status for answer in answers} == {413}
+    assert max(answer.seconds for answer in answers) < READ_SECONDS
+    assert resident(web) - before < 64 * 2**20
 
 
 def test_a_body_that_drips_is_cut_off_and_the_connection_ends(web: Web) -> None:
@@ -197,11 +231,13 @@ def test_a_good_request_goes_through_beside_many_slow_ones(web: Web) -> None:
 
 
 def test_memory_is_bounded_by_what_the_limit_lets_in(web: Web) -> None:
-    def resident() -> int:
-        pages = [Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in web.pids()]
-        return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
-
     frame = request(("Transfer-Encoding", "chunked"), body=b"", length=None)
-    before = resident()
+    before = resident(web)
     at_once(10, lambda _: [web.send(frame, *[chunk(b" " * 65_536)] * 100) for _ in range(5)])
-    assert resident() - before < 64 * 2**20
+    assert resident(web) - before < 64 * 2**20
+
+
+def resident(web: Web) -> int:
+    """Return how much memory the server holds, in bytes."""
+    pages = [Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in web.pids()]
+    return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
