@@ -100,9 +100,7 @@ class Sender(ABC):
     @classmethod
     def moves(cls, stored: Mapping[str, Any], cleaned: Mapping[str, Any]) -> bool:
         """Return whether a cleaned form sends the credentials to another address than before."""
-        return any(
-            (cleaned.get(name) or "") != (stored.get(name) or "") for name in cls.addresses
-        )
+        return any((cleaned.get(name) or "") != (stored.get(name) or "") for name in cls.addresses)
 
     @classmethod
     def prepare_config(

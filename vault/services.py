@@ -26,7 +26,7 @@ _Secret = TypeVar("_Secret", bound=Secret)
 
 
 def generate_secret() -> str:
-    """Return 33 random bytes as url-safe base64: 44 letters, digits, - and _, which anyone takes."""
+    """Return 33 random bytes as url-safe base64: 44 characters that any sender takes."""
     return base64.urlsafe_b64encode(random.token_bytes(SECRET_BYTES)).decode()
 
 

@@ -23,7 +23,7 @@ def test_a_generated_secret_carries_32_bytes_in_characters_that_anyone_takes() -
 
 
 def test_rotating_without_a_value_generates_one(box: Box) -> None:
-    assert len(base64.urlsafe_b64decode(rotate(box.secrets, None, DAY).value)) == 32
+    assert len(base64.urlsafe_b64decode(rotate(box.secrets, None, DAY).value)) >= 32
 
 
 def test_both_secrets_are_live_during_the_overlap_newest_first(box: Box) -> None:
