@@ -14,6 +14,9 @@ from deliveries.acts import Act
 from deliveries.lists import TunedAdmin, state_mark
 
 from .destinations import sender_of, unreadable
+from .dingtalk import KIND as DINGTALK
+from .dingtalk.acts import ChooseAgent
+from .dingtalk.overview import session_lines
 from .forms import SenderForm, fieldsets_for, form_for
 from .models import Channel
 from .registry import senders
@@ -56,7 +59,7 @@ class ChannelAdmin(TunedAdmin):
     search_fields = ("name", "kind")
     empty_value_display = "–"
     ordering = ("name",)
-    acts = (TestConnection,)
+    acts = (TestConnection, ChooseAgent)
     empty_text: ClassVar[str | Promise] = gettext_lazy(
         "No channel yet. Add one for each place that messages should go to."
     )
@@ -140,11 +143,14 @@ class ChannelAdmin(TunedAdmin):
         channel = self.get_object(request, object_id)
         context: dict[str, Any] = {}
         if channel is not None:
+            readable = channel.readable_config() is not None
+            has_sessions = channel.kind == DINGTALK and readable
             context = {
                 "state": self.state(channel),
                 "platform": self.platform(channel),
                 "is_known": channel.kind in senders(),
-                "problem": unreadable(channel.name) if channel.readable_config() is None else "",
+                "problem": "" if readable else unreadable(channel.name),
+                "sessions": session_lines(channel) if has_sessions else None,
             }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}

@@ -1,5 +1,6 @@
 """JSON bodies, read with a limit."""
 
+import json
 from collections.abc import Mapping
 from io import BytesIO
 from typing import IO, Any
@@ -34,6 +35,12 @@ class BoundedJSONParser(JSONParser):
         if len(body) > BODY_LIMIT:
             raise BodyTooLarge
         try:
-            return super().parse(BytesIO(body), media_type, parser_context)
+            content = super().parse(BytesIO(body), media_type, parser_context)
+            if rb"\ud" in body.lower():
+                json.dumps(content, ensure_ascii=False).encode()
         except RecursionError:
             raise ParseError(_("The JSON is nested too deeply.")) from None
+        except UnicodeEncodeError:
+            # An answer that quotes it could not be written, nor could a row.
+            raise ParseError(_("The JSON holds half of a surrogate pair.")) from None
+        return content

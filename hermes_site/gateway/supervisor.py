@@ -1,4 +1,4 @@
-"""The supervisor: starts web and worker in order, keeps them going, stops them gracefully."""
+"""The supervisor: starts web, worker and streams, keeps them going, stops them gracefully."""
 
 import contextlib
 import http.client
@@ -17,6 +17,7 @@ from deliveries import wake
 
 from .child import Child
 from .output import Relay
+from .streams import Streams
 from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -33,16 +34,16 @@ TICK = 0.5
 
 
 class Supervisor:
-    """Runs ``web``, then ``worker`` once web answers; `run` returns the exit code.
+    """Runs ``web``, ``worker`` once web answers, then streams; `run` returns the exit code.
 
-    SIGTERM or SIGINT stops both and what is under way is finished; a second one kills.
+    SIGTERM or SIGINT stops them and what is under way is finished; a second one kills.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (_reachable(host), port)
         self._web = Child("web", "hermes_site.gateway.web", (host, str(port)))
         self._worker = Child("worker", "hermes_site.gateway.worker")
-        self._children = (self._web, self._worker)
+        self._streams = Streams()
         self._restarts: queue.SimpleQueue[str] = queue.SimpleQueue()  # of worker; the reasons
         self._watchdog = Watchdog(frozen=self._restarts.put)
         self._selector = selectors.DefaultSelector()
@@ -56,12 +57,18 @@ class Supervisor:
                 if not self._start():
                     return 1 if not self._signals else self._stop()
                 self._watchdog.start()
+                self._streams.start()
                 while not self._signals:
                     self._turn()
                 return self._stop()
             finally:
                 self._watchdog.end()
+                self._streams.end()
                 self._kill()
+
+    @property
+    def _children(self) -> list[Child]:
+        return [self._web, self._worker, *self._streams.children]
 
     def _start(self) -> bool:
         """Start web, and worker when web answers; False when that came to nothing."""
@@ -93,7 +100,9 @@ class Supervisor:
             self._worker.kill()
             self._worker.wait()
             self._launch(self._worker)
-        for child in self._children:
+        for stream in self._streams.turn():
+            self._launch(stream)
+        for child in (self._web, self._worker, *self._streams.kept):
             code = child.exited()
             if code is not None and child.due is None:
                 child.kill()  # what it left behind
@@ -103,9 +112,10 @@ class Supervisor:
                 self._launch(child)
 
     def _stop(self) -> int:
-        """Stop web, then worker; return the exit code."""
+        """Stop web and streams, then worker; return the exit code."""
         logger.info("Stopping; what is under way is finished first.")
         self._watchdog.end()
+        self._streams.end()
         begun = time.monotonic()
         worker_told = False
         self._web.terminate()

@@ -62,7 +62,8 @@ def test_what_waited_for_an_unreachable_agent_arrives_once_and_in_order_after_re
     connect(gateway, f"http://127.0.0.1:{port}/hashee/webhook", "reviewer")
     add_route(gateway, "pulls", "reviewer")
 
-    began = gateway.python("from tests.end_to_end.climbing import climb\nresult = climb('pulls')")
+    climbed = gateway.python("from tests.end_to_end.climbing import climb\nresult = climb('pulls')")
+    began = climbed["pulls"]
     waits = [round(after - before) for before, after in pairwise(began)]
     assert waits == list(AGENT_LADDER.rungs)
     status = "SELECT connection_status FROM agents_agent WHERE name = 'reviewer'"
