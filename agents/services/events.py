@@ -6,11 +6,12 @@ from uuid import UUID
 
 import orjson
 from django.db import transaction
+from django.utils import timezone
 
 from agents.event_types import ALL_EVENTS, MESSAGE, WEBHOOK_EVENTS
 from agents.models import Agent, Conversation
 from agents.selectors import blocked
-from deliveries.models import Event
+from deliveries.models import Delivery, Event
 from deliveries.record import NewDelivery, NewEvent, record
 
 # Why a delivery was skipped, as its error class.
@@ -60,9 +61,30 @@ def emit(
 
 
 def _reason_to_skip(agent: Agent, mode: str, type: str, user_id: str) -> str:
-    if mode == Agent.Mode.WEBHOOK and type not in WEBHOOK_EVENTS:
-        return NOT_FOR_WEBHOOK
-    # A chat endpoint understands nothing but what people say.
-    if mode == Agent.Mode.COMPLETIONS and type != MESSAGE:
-        return NOT_FOR_COMPLETIONS
+    if mode in _CARRIES and type not in _CARRIES[mode][0]:
+        return _CARRIES[mode][1]
     return blocked(agent.pk, user_id) if type == MESSAGE and user_id else ""
+
+
+# What a connection carries, and why the rest is skipped; the others carry everything. A chat
+# endpoint understands nothing but what people say.
+_CARRIES: Mapping[str, tuple[frozenset[str], str]] = {
+    Agent.Mode.WEBHOOK: (WEBHOOK_EVENTS, NOT_FOR_WEBHOOK),
+    Agent.Mode.COMPLETIONS: (frozenset({MESSAGE}), NOT_FOR_COMPLETIONS),
+}
+
+
+def skip_what_is_not_carried(agent: Agent, mode: str) -> None:
+    """Skip what waits for an agent and its new connection does not carry; in one transaction
+    with the switch, while nothing of it is out."""
+    if mode not in _CARRIES:
+        return
+    carried, reason = _CARRIES[mode]
+    waiting = Delivery.objects.filter(pending_lane=agent.lane_id, claim__isnull=True)
+    waiting.exclude(event_type__in=carried).update(
+        status=Delivery.Status.SKIPPED,
+        error_class=reason,
+        completed_at=timezone.now(),
+        pending_lane=None,
+        next_attempt_at=None,
+    )

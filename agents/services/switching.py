@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from agents.models import Agent, Artifact
+from deliveries.fetching import give_back
 from deliveries.lanes import hold, release
 from deliveries.outbound import Policy, validate_outbound_url
 from deliveries.transactions import engine_transaction, write_transaction
@@ -22,6 +23,7 @@ from vault.services import generate_secret, rotate
 from .artifacts import DecisionRefused, close, still_open, supersede
 from .completions import check_endpoint, check_key, keeps_key
 from .consequences import BY_AGENT, GENERATED, GIVEN, KEPT, NONE, place_of
+from .events import skip_what_is_not_carried
 from .pinging import check_of
 from .presence import FETCHING, announce
 
@@ -236,6 +238,9 @@ def _move_lane(agent: Agent, mode: str) -> None:
     """Hold what the agent is to fetch; send what the engine is to send, all of it anew."""
     # Held first also where it is released: what waits on a rung of the old address starts anew.
     hold(agent.lane_id)
+    # What a pulling agent has taken and not acknowledged is nobody's any more.
+    give_back(agent.pk, "The agent's connection was switched.")
+    skip_what_is_not_carried(agent, mode)
     suspended = Agent.objects.filter(pk=agent.pk, suspended_at__isnull=False).exists()
     if mode not in FETCHING and not suspended:
         release(agent.lane_id)
