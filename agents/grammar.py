@@ -70,9 +70,9 @@ _MODES: tuple[tuple[str, str], ...] = (
 
 _NOT = r"\b(?:don'?t|do not|never|not|cancel)\b|don’t|不要|不用|别|勿|取消"
 _RELATION = r"relations?\b|relationship|关系"
-_SUSPEND = r"\bsuspend|\bpause\b|\bblock\b|暂停|冻结|停用|屏蔽"
+_SUSPEND = r"\bsuspend|\bpause\b|\bblock\b|(?<!解除)暂停|冻结|停用|屏蔽"
 _RESTORE = r"\brestore\b|\bresume\b|\bunsuspend\b|\bunblock\b|恢复|解冻|解除暂停|重新启用"
-_REVOKE = r"\brevoke\b|\bend\b|\bremove\b|撤销|解除|断开"
+_REVOKE = r"\brevoke\b|\bend\b|\bremove\b|撤销|解除(?!暂停)|断开"
 _CHANGE = (
     r"\b(?:switch|change|set|move|make|put|turn|convert|use|reconnect|connect|register|point)\b"
     r"|改成|改为|改到|改用|换成|换为|换到|切换|切到|切成|设为|设成|设置|转为|转成|变成|使用|注册|更改"

@@ -31,6 +31,8 @@ WEBHOOK_MAX_BODY_BYTES = env.int("WEBHOOK_MAX_BODY_BYTES", default=1_048_576)
 WEBHOOK_READ_SECONDS = env.float("WEBHOOK_READ_SECONDS", default=10.0)
 # The address under which senders and people reach this gateway; used in links and samples.
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{WEBHOOK_PORT}").rstrip("/")
+# The bearer token of /metrics; empty: this machine alone may read it.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # -- Sending ------------------------------------------------------------------------------
 # Allow agents and the generic webhook channel to live on loopback and private addresses.
@@ -68,6 +70,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=False)
 SECURE_SSL_REDIRECT = HTTPS_ONLY
+# What looks after this machine asks it directly, without the proxy and its TLS.
+SECURE_REDIRECT_EXEMPT = [r"^metrics$", r"^health/worker$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
@@ -239,13 +243,20 @@ STORAGES = {
     },
 }
 
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")  # or json
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "hermes_site.logs.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if LOG_FORMAT == "json" else "text",
+        }
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {"django_q": {"level": "WARNING"}, "django-q": {"level": "WARNING"}},
 }

@@ -10,8 +10,12 @@ from agents.api.system import DecisionView, SystemView
 from agents.pages import artifact_page
 from routes.views import HealthView, WebhookView, WorkerHealthView
 
+from .metrics import metrics
+from .system_page import system
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/system/", admin.site.admin_view(system), name="admin-system"),
     path("admin/", admin.site.urls),
     path("agents/", include("agents.api.urls")),
     path("artifacts/<signed_id>", artifact_page, name="artifact"),
@@ -21,5 +25,6 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(permission_classes=[]), name="schema"),
     path("health", HealthView.as_view(), name="health"),
     path("health/worker", WorkerHealthView.as_view(), name="health-worker"),
+    path("metrics", metrics, name="metrics"),
     path("webhooks/<path:name>", WebhookView.as_view(), name="webhook"),
 ]

@@ -19,6 +19,7 @@ from .config_files import (
     file_of,
     home_problems,
     subscriptions,
+    sync_if_changed,
 )
 from .config_yaml import Problem
 from .curl import address
@@ -54,6 +55,7 @@ def check_routes(
         _left_out_of_the_home,
     )
     try:
+        sync_if_changed()  # what a Hermes home says counts from now on
         routes = list(Route.objects.filter(enabled=True).order_by("name"))
         return [message for check in checks for message in check(routes)]
     except DatabaseError:

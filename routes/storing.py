@@ -87,7 +87,7 @@ def _write_as_news(batch: Sequence[Accepted], first: Mapping[bytes, int]) -> Non
         if one.rate_limit:
             counts[one.event.route] = counts.get(one.event.route, 0) + 1
             limits[one.event.route] = one.rate_limit
-    # A limit that is wide enough needs no turns: see `_has_room`.
+    # A wide limit needs no turns: far from it, what others count meanwhile fits as well.
     narrow = [route for route, limit in limits.items() if limit < 2 * MARGIN]
     with bulk.pipelined():
         _take_turns(narrow)

@@ -36,7 +36,11 @@ class BlockedAddress(BlockedUrl):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            _("Requests to this address are not allowed (%(reason)s).") % {"reason": reason}
+            _(
+                "Requests to this address are not allowed (%(reason)s). "
+                "OUTBOUND_ALLOW_PRIVATE=true allows private ones."
+            )
+            % {"reason": reason}
         )
         self.reason = reason
 

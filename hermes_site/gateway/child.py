@@ -11,6 +11,8 @@ from typing import IO
 
 from django.conf import settings
 
+from hermes_site.logs import PROCESS
+
 # Waits before a crashed child is started again, in seconds; the last one from then on.
 BACKOFF = (1.0, 2.0, 5.0, 10.0)
 # A child that lived this long has earned a clean slate.
@@ -47,6 +49,7 @@ class Child:
                     filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")])
                 ),
                 "PYTHONUNBUFFERED": "1",
+                PROCESS: self.name,
             },
         )
         if self.process.stdout is None:

@@ -4,14 +4,21 @@ import os
 import sys
 from typing import IO
 
+from django.conf import settings
+
+from hermes_site.logs import as_json
+
 LONGEST_LINE = 65_536
 
 
 class Relay:
-    """Passes the lines of one child on to our standard output as ``name | line``."""
+    """Passes the lines of one child on to our standard output.
+
+    As ``name | line``; with LOG_FORMAT=json as JSON, whoever printed them.
+    """
 
     def __init__(self, name: str, source: IO[bytes]) -> None:
-        self._prefix = f"{name:<7} | ".encode()
+        self._name = name
         self._source = source
         self._partial = b""
         os.set_blocking(source.fileno(), False)
@@ -31,9 +38,14 @@ class Relay:
             lines.append(self._partial)
             self._partial = b""
         if lines:
-            sys.stdout.buffer.write(b"".join(self._prefix + line + b"\n" for line in lines))
+            sys.stdout.buffer.write(b"".join(self._shown(line) + b"\n" for line in lines))
             sys.stdout.buffer.flush()
         return bool(chunk)
+
+    def _shown(self, line: bytes) -> bytes:
+        if settings.LOG_FORMAT == "json":
+            return as_json(line, self._name)
+        return f"{self._name:<7} | ".encode() + line
 
     def close(self) -> None:
         """Let go of the stream."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+from agents.models import Agent
 from deliveries.models import Delivery, Event, Lane
 
 LOOK_EVERY = 0.2  # seconds
@@ -60,7 +61,12 @@ def _is_over(chain: list[Delivery]) -> bool:
 
 
 def _is_held(delivery: Delivery) -> bool:
-    return delivery.lane.state in STATES and delivery.claim is None
+    """Return whether nothing will fetch or send it for now."""
+    if delivery.lane.state not in STATES or delivery.claim is not None:
+        return False
+    # A connected agent takes from its held lane by itself.
+    ready = Agent.objects.filter(connection_status=Agent.Status.READY, suspended_at=None)
+    return not ready.filter(lane=delivery.lane_id).exists()
 
 
 def _lines(delivery: Delivery) -> Iterator[str]:

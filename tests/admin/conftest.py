@@ -1,15 +1,17 @@
 """People, and what they look after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from pytest_django import Settings
 
 from agents.models import Agent
 from agents.services import mark_unreachable
 from platforms.models import Channel
 from routes.models import Route
+from tests.agents.receiver import Receiver, serve
 
 
 @pytest.fixture
@@ -36,6 +38,17 @@ def person_with(db: None) -> Callable[..., Client]:
         return client
 
     return make
+
+
+@pytest.fixture
+def hook(settings: Settings) -> Iterator[Receiver]:
+    """Where an agent listens: a webhook that answers what it is told."""
+    settings.OUTBOUND_ALLOW_PRIVATE = True
+    receiver = Receiver()
+    server = serve(receiver)
+    yield receiver
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from agents.models import Agent
 from agents.services import mark_unreachable
+from tests.agents.receiver import Receiver
 
 from .rows import a_delivery
 
@@ -96,15 +97,19 @@ def test_an_unreachable_agent_is_recovered_from_the_dashboard(
 
 
 def test_the_connection_is_switched_in_two_steps(
-    lost_agent: Agent, window: Page, live_server: LiveServer, complaints: list[str]
+    lost_agent: Agent,
+    window: Page,
+    live_server: LiveServer,
+    complaints: list[str],
+    hook: Receiver,
 ) -> None:
     window.goto(f"{live_server.url}/admin/agents/agent/{lost_agent.pk}/change/")
     window.get_by_role("link", name="Switch connection mode").click()
     window.get_by_label("Webhook", exact=True).check()
-    window.get_by_label("Webhook URL").fill("https://8.8.4.4/hashee/webhook")
+    window.get_by_label("Webhook URL").fill(hook.url)
     window.get_by_role("button", name="Continue").click()
     expect(window.get_by_text("https://8.8.8.8/hashee/webhook")).to_be_visible()
-    expect(window.get_by_text("https://8.8.4.4/hashee/webhook")).to_be_visible()
+    expect(window.get_by_text(hook.url)).to_be_visible()
     lost_agent.refresh_from_db()
     assert lost_agent.webhook_url == "https://8.8.8.8/hashee/webhook"
 
@@ -112,7 +117,7 @@ def test_the_connection_is_switched_in_two_steps(
     expect(window.get_by_text("This is its one showing.")).to_be_visible()
     shown = window.locator(".secret-once").inner_text()
     lost_agent.refresh_from_db()
-    assert lost_agent.webhook_url == "https://8.8.4.4/hashee/webhook"
+    assert lost_agent.webhook_url == hook.url
     newest = lost_agent.secrets.live().first()
     assert newest is not None
     assert newest.value == shown

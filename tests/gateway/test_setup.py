@@ -35,8 +35,10 @@ def test_it_makes_settings_keys_database_and_login_once(
 
         lines = [line for line in settings.splitlines() if line and not line.startswith("#")]
         assert lines[0] == "WEBHOOK_ENABLED=true"
-        name, _, secret = lines[1].partition("=")
-        assert (name, len(lines)) == ("WEBHOOK_SECRET", 2)
+        # Of the environment, as with `make serve PORT=…`: other commands need it, too.
+        assert lines[1] == f"WEBHOOK_PORT={installation.port}"
+        name, _, secret = lines[2].partition("=")
+        assert (name, len(lines)) == ("WEBHOOK_SECRET", 3)
         assert len(secret) >= 43
         assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(installation.data.stat().st_mode) == 0o700

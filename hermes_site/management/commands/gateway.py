@@ -15,6 +15,7 @@ from deliveries.clockwork import install_schedules
 from deliveries.tasks import ensure_runners
 from hermes_site.gateway import lock, preflight
 from hermes_site.gateway.supervisor import Supervisor
+from hermes_site.logs import PROCESS, JsonFormatter
 from routes.config_files import effective_settings, sync_if_changed
 from vault.keys import VaultKeyError
 
@@ -76,7 +77,12 @@ class Command(BaseCommand):
 def _log_to_the_stream() -> None:
     """Let the supervisor's own lines stand in the one stream, beside those of its children."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("gateway | %(asctime)s %(levelname)s %(message)s"))
+    os.environ.setdefault(PROCESS, "gateway")
+    handler.setFormatter(
+        JsonFormatter()
+        if settings.LOG_FORMAT == "json"
+        else logging.Formatter("gateway | %(asctime)s %(levelname)s %(message)s")
+    )
     ours = logging.getLogger("hermes_site.gateway")
     ours.addHandler(handler)
     ours.propagate = False

@@ -83,6 +83,8 @@ class Command(BaseCommand):
             values = wizard.ask_settings(terminal, now, secret_known=bool(now.secret.strip()))
         else:
             values = {"WEBHOOK_ENABLED": "true"}
+            if "WEBHOOK_PORT" in os.environ:  # `make serve PORT=9000`: other commands need it, too
+                values["WEBHOOK_PORT"] = str(now.port)
             # The environment would win over the home, whose senders know the home's.
             if not home_has_secret():
                 values["WEBHOOK_SECRET"] = generate_secret()
