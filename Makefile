@@ -10,7 +10,7 @@ export WEBHOOK_PORT := $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-sqlite test-postgres lint format bench lock
+.PHONY: help serve demo test test-sqlite test-postgres test-processes lint format bench lock
 
 help:
 	@echo "make serve   set up what is missing and run the gateway (PORT=8644)"
@@ -27,13 +27,18 @@ serve: $(VENV)/.requirements
 demo: $(VENV)/.requirements
 	@exec $(BIN)/python manage.py demo
 
-# Both at a time: the tests of processes mostly wait. Each one's output comes when it is done.
+# All at a time: the tests of processes mostly wait. Each one's output comes when it is done.
 test: $(VENV)/.requirements-dev
-	@echo "Testing on SQLite and on PostgreSQL; that takes about five minutes …"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sqlite test-postgres
+	@echo "Testing on SQLite, on PostgreSQL and with processes; that takes about ten minutes …"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
+		test-sqlite test-postgres test-processes
 
 test-sqlite: $(VENV)/.requirements-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not processes and not browser"
+
+# Gateways that are killed, real browsers.
+test-processes: $(VENV)/.requirements-dev
+	$(BIN)/python -m pytest -m "processes or browser"
 
 # The tests of processes and browsers are not repeated but for the main path.
 test-postgres: $(VENV)/.requirements-dev

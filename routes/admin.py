@@ -115,9 +115,9 @@ class RouteAdmin(TunedAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Render the route with its address, its secrets and what happened on it."""
-        row: Route | None = context.get("original")
-        if row is not None:
-            context |= _about(row)
+        if context.get("original") is not None:
+            # As it is stored: a form that was refused has changed the one at hand.
+            context |= _about(Route.objects.get(pk=context["original"].pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
