@@ -108,7 +108,7 @@ def fieldsets_for(
         groups.append((sender.label, {"fields": [f"{CONFIG}-{name}" for name in config]}))
     if sender.Home.base_fields:
         names = [f"{HOME}-{name}" for name in sender.Home.base_fields]
-        groups.append((_("Home"), {"fields": names}))
+        groups.append((_("Home target"), {"fields": names}))
     if advanced:
         names = [f"{CONFIG}-{name}" for name in advanced]
         groups.append((_("Advanced"), {"fields": names, "classes": ["collapse"]}))

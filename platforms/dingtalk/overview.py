@@ -79,7 +79,7 @@ def _line(row: SessionWebhook, answers: dict[str, LastAnswer], now: datetime) ->
     return SessionLine(
         title=str(row),
         chat_id=row.conversation_id,
-        kind=_("group") if is_group else _("one person"),
+        kind=_("a group") if is_group else _("one person"),
         clock=_clock(row, is_good, now),
         otherwise=otherwise,
         is_lost=not is_good and not is_group and not row.staff_id,
