@@ -267,7 +267,7 @@ class TestTheCommand:
         call_command("webhook", "subscribe", "talk", "--chat", "telegram")
         [secret] = effective_secrets(Route.objects.get())
         assert secret.replace("-", "").replace("_", "").isalnum()
-        assert len(secret) == 43
+        assert len(secret) >= 43
 
     def test_again_the_secret_stays(self) -> None:
         route = open_chat("telegram")
