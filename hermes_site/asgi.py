@@ -55,11 +55,25 @@ class Body:
 
         A sender that stops talking is cut off after WEBHOOK_READ_SECONDS.
         """
+        loop, reader = asyncio.get_running_loop(), asyncio.current_task()
+        late = False
+
+        def cut_off() -> None:
+            nonlocal late
+            late = True
+            if reader is not None:
+                reader.cancel()
+
+        # asyncio.timeout by hand: it costs three times as much, for every request.
+        timer = loop.call_later(settings.WEBHOOK_READ_SECONDS, cut_off)
         try:
-            async with asyncio.timeout(settings.WEBHOOK_READ_SECONDS):
-                return await self._read(limit)
-        except TimeoutError:
-            raise ReadFailed from None
+            return await self._read(limit)
+        except asyncio.CancelledError:
+            if late and reader is not None and not reader.uncancel():
+                raise ReadFailed from None
+            raise
+        finally:
+            timer.cancel()
 
     async def _read(self, limit: int) -> bytes:
         parts, size, more = [], 0, True

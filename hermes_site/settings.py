@@ -171,7 +171,7 @@ CHANNEL_LAYERS = {
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
-# Transactions of the receive path side by side; SQLite has one writer.
+# Transactions of the receive path side by side; SQLite has one writer. 0: in the thread that asks.
 INTAKE_WRITERS = 1 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3" else 2
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

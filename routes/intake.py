@@ -100,8 +100,8 @@ class Intake:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((accepted, future))
         if not self._writers or (
-            len(self._writers) < settings.INTAKE_WRITERS
-            and len(self._waiting) >= SECOND_WRITER_FROM
+            len(self._waiting) >= SECOND_WRITER_FROM
+            and len(self._writers) < settings.INTAKE_WRITERS
         ):
             writer = asyncio.get_running_loop().create_task(self._write_all())
             self._writers.add(writer)
@@ -144,7 +144,7 @@ async def _in_a_thread(batch: Sequence[Accepted]) -> Sequence[Result | Exception
     # Here, not above: it needs what is defined here.
     from .storing import write_batch
 
-    if settings.INTAKE_WRITERS == 1:
+    if not settings.INTAKE_WRITERS:
         return await sync_to_async(write_batch)(batch)
     return await asyncio.get_running_loop().run_in_executor(_threads(), write_batch, batch)
 

@@ -25,4 +25,4 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
     DATABASES["default"]["TEST"] = {"NAME": str(_data / "test.sqlite3")}  # noqa: F405
 
 # In the thread of the test, which is the one that sees its transaction.
-INTAKE_WRITERS = 1
+INTAKE_WRITERS = 0

@@ -103,7 +103,7 @@ def asked(options: argparse.Namespace, route: Route | None) -> dict[str, Any]:
         return found
     if route is None and found["secret"] is None:
         # Telegram takes no padding.
-        found["secret"] = generate_secret().rstrip("=")
+        found["secret"] = generate_secret()
     return _as_chat(chats()[options.chat], found)
 
 
