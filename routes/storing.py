@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -81,12 +82,8 @@ def _first_of_each_key(batch: Sequence[Accepted]) -> dict[bytes, int]:
 
 def _write_as_news(batch: Sequence[Accepted], first: Mapping[bytes, int]) -> None:
     second = int(time.time())
-    counts: dict[str, int] = {}
-    limits: dict[str, int] = {}
-    for one in batch:
-        if one.rate_limit:
-            counts[one.event.route] = counts.get(one.event.route, 0) + 1
-            limits[one.event.route] = one.rate_limit
+    counts = _counts(batch)
+    limits = {one.event.route: one.rate_limit for one in batch if one.rate_limit}
     # A wide limit needs no turns: far from it, what others count meanwhile fits as well.
     narrow = [route for route, limit in limits.items() if limit < 2 * MARGIN]
     with bulk.pipelined():
@@ -125,10 +122,7 @@ def _decide_and_write(batch: Sequence[Accepted], first: Mapping[bytes, int]) -> 
         news = _sort_out(batch, first, old, results)
         news = _within_limits(batch, news, windows, second, results)
         stored = [batch[index] for index in news]
-        counts: dict[str, int] = {}
-        for one in stored:
-            if one.rate_limit:
-                counts[one.event.route] = counts.get(one.event.route, 0) + 1
+        counts = _counts(stored)
         deliveries = _deliveries(stored)
         with bulk.pipelined():
             _spend(counts, second)
@@ -240,6 +234,11 @@ def _within_limits(
     # What came beside one of them under its id repeats nothing that was kept.
     results |= {i: refused[one.key] for i, one in enumerate(batch) if one.key in refused}
     return [index for index in news if index not in results]
+
+
+def _counts(batch: Sequence[Accepted]) -> Counter[str]:
+    """Return how much each limited route accepts of a batch."""
+    return Counter(one.event.route for one in batch if one.rate_limit)
 
 
 def _spend(counts: Mapping[str, int], second: int) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
 from agents.models import Agent
-from agents.selectors import blocked
+from agents.selectors import blocked, blocked_senders
 from agents.services import NoDefaultAgent, default_agent
 from deliveries.transactions import reconnecting
 from platforms.services import UnknownChannel, channel_for
@@ -163,6 +164,7 @@ def refresh() -> Table:
 def _load(version: int, now: datetime) -> Table:
     effective = effective_settings()
     fallback = _default_agent()
+    kept_away = blocked_senders()
     entries = {}
     ends: list[datetime] = []
     routes = Route.objects.select_related("agent").prefetch_related("secrets")
@@ -174,7 +176,7 @@ def _load(version: int, now: datetime) -> Table:
         if not secrets and effective.secret.strip() and not tells_secret(route.preset):
             secrets = (effective.secret,)
         try:
-            entries[route.name] = _entry(route, effective, fallback, secrets)
+            entries[route.name] = _entry(route, effective, fallback, secrets, kept_away)
         except Exception:
             # Saved past every check. What its settings were to keep out must not come in.
             logger.exception("route %s can't be used and is left out", route.name)
@@ -182,12 +184,17 @@ def _load(version: int, now: datetime) -> Table:
 
 
 def _entry(
-    route: Route, effective: Effective, fallback: Agent | None, secrets: tuple[str, ...]
+    route: Route,
+    effective: Effective,
+    fallback: Agent | None,
+    secrets: tuple[str, ...],
+    kept_away: frozenset[tuple[UUID, str]],
 ) -> Entry:
     preset = _preset(route)
     insecure = route.insecure_no_auth or INSECURE_NO_AUTH in secrets
     agent = route.agent or fallback
     places = _places(route)
+    sender = sender_of(route.name)
     key = route.conversation_key
     return Entry(
         name=route.name,
@@ -213,7 +220,8 @@ def _entry(
         max_body_bytes=route.max_body_bytes or effective.max_body_bytes,
         agent_id=agent.pk if agent else None,
         agent_lane=agent.lane_id if agent else None,
-        blocked=blocked(agent.pk, sender_of(route.name)) if agent else "",
+        # One query for all routes; mostly nobody is kept away.
+        blocked=(blocked(agent.pk, sender) if agent and (agent.pk, sender) in kept_away else ""),
         verifiers={},
         fences={},
     )

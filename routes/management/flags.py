@@ -11,7 +11,6 @@ from routes.chats import Chat, chats, filled_in
 from routes.coalescing import MAX_WAIT, WINDOW
 from routes.models import Route
 from routes.targets import LOG, Target
-from vault.services import generate_secret
 
 #: Flags of hermes-agent's command that mean nothing here, with the way out.
 REFUSED: Final = {
@@ -101,9 +100,6 @@ def asked(options: argparse.Namespace, route: Route | None) -> dict[str, Any]:
     }
     if not options.chat:
         return found
-    if route is None and found["secret"] is None:
-        # Telegram takes no padding.
-        found["secret"] = generate_secret()
     return _as_chat(chats()[options.chat], found)
 
 
